@@ -1,0 +1,65 @@
+"""cortex-bench: score vision models against recordings of visual cortex.
+
+>>> from benchmark_core import score
+>>> result = score("pixels", "simulated.V4")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from benchmark_core.errors import BenchError, InputError, MissingDataError, ModelError
+from benchmark_core.hookspecs import hookimpl
+from benchmark_core.preprocessing import Preprocessing
+from benchmark_core.specs import BenchmarkSpec, DatasetSpec, MetricSpec, ModelFamily, ModelSpec, Parameter
+from benchmark_core.splits import Fold, KFold, Splits, fixed_split
+
+if TYPE_CHECKING:
+    from benchmark_core.assembly import Responses
+    from benchmark_core.runner import run, score
+    from benchmark_core.records import Score
+    from benchmark_core.stimuli import StimulusSet
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "Responses": "benchmark_core.assembly",
+    "Score": "benchmark_core.records",
+    "StimulusSet": "benchmark_core.stimuli",
+    "run": "benchmark_core.runner",
+    "score": "benchmark_core.runner",
+}
+
+__all__ = [
+    "BenchError",
+    "BenchmarkSpec",
+    "DatasetSpec",
+    "Fold",
+    "InputError",
+    "KFold",
+    "MetricSpec",
+    "MissingDataError",
+    "ModelError",
+    "ModelFamily",
+    "ModelSpec",
+    "Parameter",
+    "Preprocessing",
+    "Responses",
+    "Score",
+    "Splits",
+    "StimulusSet",
+    "__version__",
+    "fixed_split",
+    "hookimpl",
+    "run",
+    "score",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs numpy or torch only when it is asked for."""
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,169 @@
+"""Representations: a layer boiled down to inner products between stimuli, and what follows from them.
+
+A kernel is stored for features centred on their mean over all stimuli (float64), together with what is needed to
+undo the centring: with column means m, ``x_i . x_j = K_ij + v_i + v_j - m.m`` where ``v_i = x_i . m``. Centring
+before multiplying keeps the digits that a large common mean would swallow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmark_core.arrays import Backend
+from benchmark_core.errors import InputError, ModelError
+from benchmark_core.stimuli import name_ids
+
+if TYPE_CHECKING:
+    from benchmark_core.spectral import Decomposition
+
+
+@dataclass(eq=False)
+class Representation:
+    """One layer of one model on a stimulus set.
+
+    Parameters
+    ----------
+    layer
+        Name of the layer.
+    stimulus_ids
+        Sorted ids, shape (n,).
+    n_features
+        Number of features P.
+    features
+        (n, P) where P <= n, else None.
+    kernel
+        (n, n) float64 Gram matrix of the features centred on their means over all n stimuli; None where the features
+        are held.
+    row_sums
+        (n,) sum of each stimulus's features (uncentred).
+    mean_products
+        (n,) inner product of each stimulus's features (uncentred) with the column means.
+    mean_square
+        Inner product of the column means with themselves.
+    key
+        Representation key, or empty for one made by hand.
+    backend
+        Where decompositions are computed.
+    """
+
+    layer: str
+    stimulus_ids: tuple[str, ...]
+    n_features: int
+    features: np.ndarray | None
+    kernel: np.ndarray | None
+    row_sums: np.ndarray
+    mean_products: np.ndarray
+    mean_square: float
+    key: str = ""
+    backend: Backend = field(default_factory=Backend)
+    _decompositions: dict[tuple[str, ...], Decomposition] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_features(
+        cls, features: np.ndarray, stimulus_ids: Sequence[str], layer: str = "features", backend: Backend | None = None
+    ) -> Representation:
+        """Build a representation from features (n, P) held in memory, in any order of stimuli.
+
+        Raises
+        ------
+        InputError
+            For a wrong shape or repeated ids.
+        ModelError
+            For features that are not finite.
+        """
+        values = np.asarray(features, dtype=np.float64)
+        ids = tuple(map(str, stimulus_ids))
+        if values.ndim != 2 or values.shape[0] != len(ids) or values.shape[1] == 0:
+            raise InputError(f"features have shape {values.shape} for {len(ids)} stimulus ids; expected (stimuli, features)")
+        if len(set(ids)) != len(ids):
+            raise InputError("features hold a stimulus_id twice")
+        if not np.isfinite(values).all():
+            raise ModelError(f"layer {layer!r} holds values that are not finite")
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        values = values[order]
+        mean = values.mean(axis=0)
+        narrow = values.shape[1] <= values.shape[0]
+        centred = values - mean
+        return cls(
+            layer=layer,
+            stimulus_ids=tuple(ids[i] for i in order),
+            n_features=values.shape[1],
+            features=values if narrow else None,
+            kernel=None if narrow else centred @ centred.T,
+            row_sums=values.sum(axis=1),
+            mean_products=values @ mean,
+            mean_square=float(mean @ mean),
+            backend=backend or Backend(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.stimulus_ids)
+
+    def index(self, stimulus_ids: Sequence[str]) -> list[int]:
+        """Return the positions of ids.
+
+        Raises
+        ------
+        InputError
+            Naming the ids that the representation does not hold.
+        """
+        where = {stimulus_id: i for i, stimulus_id in enumerate(self.stimulus_ids)}
+        missing = [i for i in stimulus_ids if i not in where]
+        if missing:
+            raise InputError(f"layer {self.layer!r} holds no features of stimulus_id {name_ids(missing)}")
+        return [where[i] for i in stimulus_ids]
+
+    def gram(self, centred: bool = True) -> np.ndarray:
+        """Return inner products between all stimuli, (n, n) float64, of centred or of raw features."""
+        if self.features is not None:
+            values = self.features.astype(np.float64)
+            values = values - values.mean(axis=0) if centred else values
+            return values @ values.T
+        assert self.kernel is not None
+        if centred:
+            return self.kernel
+        return self.kernel + self.mean_products[:, None] + self.mean_products[None, :] - self.mean_square
+
+    def coordinates(self, centred: bool = False) -> np.ndarray:
+        """Return (n, min(n, P)) float64 coordinates with the same inner products as the features.
+
+        These are the features themselves where P <= n; otherwise an orthogonal change of axes that loses nothing
+        that inner products between stimuli can tell, so any estimator that depends on features only through inner
+        products (ridge, PCA, PLS, linear classifiers, RDMs) gives the same predictions on either.
+
+        Parameters
+        ----------
+        centred
+            Subtract the mean over all stimuli.
+        """
+        if self.features is not None:
+            values = self.features.astype(np.float64)
+            return values - values.mean(axis=0) if centred else values
+        assert self.kernel is not None
+        eigenvalues, vectors = np.linalg.eigh(self.kernel)
+        eigenvalues, vectors = eigenvalues[::-1], vectors[:, ::-1]
+        n = len(self)
+        # Rank n - 1 at most: the last axis is free for the part of the mean outside the span of the centred features.
+        noise = n * np.finfo(np.float64).eps * max(float(eigenvalues[0]), 0.0)
+        keep = eigenvalues > noise
+        keep[n - 1] = False
+        scales = np.sqrt(np.where(keep, eigenvalues, 0.0))
+        coordinates = vectors * scales
+        if centred:
+            return coordinates
+        along = np.divide(vectors.T @ (self.mean_products - self.mean_square), scales, out=np.zeros(n), where=keep)
+        along[n - 1] = np.sqrt(max(self.mean_square - float(along @ along), 0.0))
+        return coordinates + along
+
+    def decomposition(self, train: Sequence[str]) -> Decomposition:
+        """Return the spectral decomposition of the training stimuli, computed once per training set."""
+        from benchmark_core.spectral import decompose
+
+        key = tuple(train)
+        if key not in self._decompositions:
+            self._decompositions[key] = decompose(self, key)
+        return self._decompositions[key]
