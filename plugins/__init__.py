@@ -1,0 +1,1 @@
+"""Built-in plugins of cortex-bench: models, benchmarks and metrics."""

@@ -1,0 +1,165 @@
+"""Untrained weights from counter-based random streams, one stream for every filter.
+
+Recipe ``philox-1``. The weights of a filter come from a Philox4x64-10 generator whose 128-bit key is the pair
+(seed, layer * 2**32 + filter) and whose counter starts at zero, so a filter does not depend on how many others are
+drawn, in what order, or on which device they are used. Numbers are made from the generator's raw 64-bit words (each
+split into a low and a high 32-bit half), not by ``numpy.random.Generator``, whose streams may change between NumPy
+versions. No global generator is touched.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import numpy as np
+
+from benchmark_core.errors import InputError
+
+RECIPE = "philox-1"
+
+Init = Literal[
+    "kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal", "orthogonal", "uniform", "normal"
+]
+INITS: tuple[str, ...] = get_args(Init)
+
+
+def draw_filters(
+    filters: int,
+    shape: tuple[int, ...],
+    *,
+    seed: int,
+    layer: int,
+    init: str = "kaiming_uniform",
+    first: int = 0,
+    last: int | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Draw filters ``first`` to ``last`` (exclusive) of an untrained layer.
+
+    Definitions are those of the functions of the same names in :mod:`torch.nn.init` with their defaults, where
+    fan_in is the number of weights of a filter and fan_out = ``filters`` x the size of a kernel:
+
+    ================  =====================================================
+    kaiming_uniform   U(-b, b), b = sqrt(6 / fan_in)
+    kaiming_normal    N(0, s), s = sqrt(2 / fan_in)
+    xavier_uniform    U(-b, b), b = sqrt(6 / (fan_in + fan_out))
+    xavier_normal     N(0, s), s = sqrt(2 / (fan_in + fan_out))
+    orthogonal        Q of the QR decomposition of N(0, 1), signs from diag R
+    uniform           U(0, 1)
+    normal            N(0, 1)
+    ================  =====================================================
+
+    The first filters of a wider layer are those of a narrower one: exactly, except that xavier scales the same unit
+    draws by a width that depends on ``filters``, and that orthogonal filters (the Gram-Schmidt process on the draws,
+    so filter i depends on filters 0 to i) agree to rounding only. With more filters than weights in a filter no set
+    of filters can be orthogonal; then the columns are, and every filter depends on all.
+
+    Parameters
+    ----------
+    filters
+        Number of filters of the whole layer.
+    shape
+        Shape of one filter: (channels, height, width) or (inputs,).
+    seed
+        From 0 to 2**64 - 1.
+    layer
+        Number that tells the layers of a model apart, from 0 to 2**32 - 1; 1 to 5 are the expansion model's.
+    init
+        Name of the initialisation.
+    first, last
+        Range of filters; all by default. Only this range is held, except for ``orthogonal``.
+    out
+        C-contiguous float32 array (last - first, \\*shape) to fill; made if absent.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (last - first, \\*shape).
+
+    Raises
+    ------
+    InputError
+        For an unknown initialisation or a range outside the layer.
+    """
+    last = filters if last is None else last
+    if init not in INITS:
+        raise InputError(f"unknown init {init!r}; use one of {', '.join(INITS)}")
+    if not 0 <= first < last <= filters:
+        raise InputError(f"filters {first} to {last} are not in a layer of {filters} filters")
+    if not 0 <= seed < 2**64:
+        raise InputError(f"seed {seed} is not allowed; seed must be a whole number from 0 to 2**64 - 1")
+    fan_in = math.prod(shape)
+    fan_out = filters * math.prod(shape[1:])
+    if out is None:
+        out = np.empty((last - first, *shape), dtype=np.float32)
+    assert out.shape == (last - first, *shape)
+    assert out.dtype == np.float32
+    assert out.flags.c_contiguous
+    rows = out.reshape(last - first, fan_in)
+    if init == "orthogonal":
+        rows[:] = _orthogonal(filters, fan_in, seed, layer, last)[first:last]
+        return out
+    for row, number in zip(rows, range(first, last), strict=True):
+        raw = _raw(fan_in, seed, layer, number)
+        if init == "kaiming_uniform":
+            _symmetric(raw, math.sqrt(6 / fan_in), row)
+        elif init == "xavier_uniform":
+            _symmetric(raw, math.sqrt(6 / (fan_in + fan_out)), row)
+        elif init == "kaiming_normal":
+            _normal(raw, math.sqrt(2 / fan_in), row)
+        elif init == "xavier_normal":
+            _normal(raw, math.sqrt(2 / (fan_in + fan_out)), row)
+        elif init == "uniform":
+            _unit(raw, row)
+        else:
+            _normal(raw, 1.0, row)
+    return out
+
+
+def _raw(n: int, seed: int, layer: int, number: int) -> np.ndarray:
+    """Return the first n (rounded up to even) 32-bit words of a filter's stream."""
+    key = np.array([seed, layer << 32 | number], dtype=np.uint64)
+    words = np.random.Philox(key=key).random_raw((n + 1) // 2)
+    return np.asarray(words, dtype="<u8").view("<u4")
+
+
+def _unit(raw: np.ndarray, out: np.ndarray) -> None:
+    """Fill ``out`` with multiples of 2^-24 in [0, 1), all exact in float32."""
+    np.multiply(raw[: out.size] >> np.uint32(8), np.float32(2**-24), out=out, dtype=np.float32, casting="unsafe")
+
+
+def _symmetric(raw: np.ndarray, bound: float, out: np.ndarray) -> None:
+    """Fill ``out`` with U(-bound, bound)."""
+    _unit(raw, out)
+    out *= np.float32(2)
+    out -= np.float32(1)
+    out *= np.float32(bound)
+
+
+def _normal(raw: np.ndarray, std: float, out: np.ndarray) -> None:
+    """Fill ``out`` with N(0, std) by the method of Box and Muller: words 2i and 2i + 1 give values 2i and 2i + 1."""
+    radius = raw[0::2].astype(np.float32)
+    radius += np.float32(0.5)
+    radius *= np.float32(2**-32)  # in (0, 1]: the logarithm is finite
+    np.log(radius, out=radius)
+    radius *= np.float32(-2 * std**2)
+    np.sqrt(radius, out=radius)
+    angle = raw[1::2].astype(np.float32)
+    angle *= np.float32(2 * math.pi * 2**-32)
+    out[0::2] = radius * np.cos(angle)
+    out[1::2] = (radius * np.sin(angle))[: out.size // 2]
+
+
+def _orthogonal(filters: int, fan_in: int, seed: int, layer: int, last: int) -> np.ndarray:
+    """Return the first ``last`` orthonormal filters of a layer (all of them where there are more than weights)."""
+    import torch
+
+    tall = filters > fan_in
+    drawn = np.empty((filters if tall else last, fan_in), dtype=np.float32)
+    for number, row in enumerate(drawn):
+        _normal(_raw(fan_in, seed, layer, number), 1.0, row)
+    matrix = torch.from_numpy(drawn if tall else drawn.T)
+    q, r = torch.linalg.qr(matrix)
+    q *= torch.where(r.diagonal() < 0, -1.0, 1.0)
+    return np.asarray((q if tall else q.T).numpy())
