@@ -16,8 +16,8 @@ from benchmark_core.splits import Fold, KFold, Splits, fixed_split
 
 if TYPE_CHECKING:
     from benchmark_core.assembly import Responses
-    from benchmark_core.runner import run, score
     from benchmark_core.records import Score
+    from benchmark_core.runner import run, score
     from benchmark_core.stimuli import StimulusSet
 
 __version__ = "0.1.0"

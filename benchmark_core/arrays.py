@@ -6,6 +6,7 @@ Numerical code asks a :class:`Backend` for its namespace ``xp`` and is written o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
@@ -33,26 +34,36 @@ class Backend:
     @property
     def xp(self) -> Any:
         """The array API namespace (array-api-compat)."""
-        if self.name == "torch":
-            import array_api_compat.torch as namespace
-        elif self.name == "cupy":
-            import array_api_compat.cupy as namespace
-        else:
-            import array_api_compat.numpy as namespace
-        return namespace
+        return import_module(f"array_api_compat.{self.name}")
 
-    def asarray(self, values: Any) -> Any:
-        """Return ``values`` as a float64 array of this backend on its device."""
-        if self.name == "torch":
-            import torch
-
-            return torch.as_tensor(values, dtype=torch.float64, device=self.device)
+    @property
+    def xp_device(self) -> Any:
+        """The device as the namespace's creation functions take it."""
         if self.name == "cupy":
             import cupy
 
-            with cupy.cuda.Device(self._index):
-                return cupy.asarray(values, dtype=cupy.float64)
-        return np.asarray(values, dtype=np.float64)
+            return cupy.cuda.Device(self._index)
+        return self.device
+
+    def asarray(self, values: Any) -> Any:
+        """Return ``values`` as a float64 array of this backend on its device."""
+        return self._as(values, "float64")
+
+    def asarray_float32(self, values: Any) -> Any:
+        """Return ``values`` as a float32 array of this backend on its device."""
+        return self._as(values, "float32")
+
+    def _as(self, values: Any, dtype: str) -> Any:
+        if self.name == "torch":
+            import torch
+
+            return torch.as_tensor(values, dtype=getattr(torch, dtype), device=self.device)
+        if self.name == "cupy":
+            import cupy
+
+            with self.xp_device:
+                return cupy.asarray(values, dtype=dtype)
+        return np.asarray(values, dtype=dtype)
 
     def to_numpy(self, array: Any) -> np.ndarray:
         """Return an array of this backend as a numpy array on the CPU."""

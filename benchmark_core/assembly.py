@@ -91,7 +91,8 @@ class Responses:
         present = np.isfinite(self.values)
         counts = present.sum(axis=1)
         total = np.where(present, self.values, 0.0).sum(axis=1)
-        return np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
+        averages: np.ndarray = np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
+        return averages
 
     def of_subject(self, subject: str) -> Responses:
         """Return the neuroids of one subject."""

@@ -66,6 +66,7 @@ class Preprocessing:
             image = image.resize((round(image.width * scale), round(image.height * scale)), method)
             left, top = round((image.width - width) / 2), round((image.height - height) / 2)
             image = image.crop((left, top, left + width, top + height))
-        values = np.asarray(image, dtype=np.float32).reshape(height, width, self.channels) / np.float32(255)
-        values = (values - np.float32(self.mean)) / np.float32(self.std)
-        return np.ascontiguousarray(values.transpose(2, 0, 1))
+        pixels = np.asarray(image, dtype=np.float32).reshape(height, width, self.channels) / np.float32(255)
+        mean, std = (np.asarray(values, dtype=np.float32) for values in (self.mean, self.std))
+        normalised: np.ndarray = (pixels - mean) / std
+        return np.ascontiguousarray(normalised.transpose(2, 0, 1))

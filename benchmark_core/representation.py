@@ -7,9 +7,10 @@ before multiplying keeps the digits that a large common mean would swallow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from benchmark_core.stimuli import name_ids
 
 if TYPE_CHECKING:
     from benchmark_core.spectral import Decomposition
+    from benchmark_core.spool import Spool
 
 
 @dataclass(eq=False)
@@ -78,7 +80,9 @@ class Representation:
         values = np.asarray(features, dtype=np.float64)
         ids = tuple(map(str, stimulus_ids))
         if values.ndim != 2 or values.shape[0] != len(ids) or values.shape[1] == 0:
-            raise InputError(f"features have shape {values.shape} for {len(ids)} stimulus ids; expected (stimuli, features)")
+            raise InputError(
+                f"features have shape {values.shape} for {len(ids)} stimulus ids; expected (stimuli, features)"
+            )
         if len(set(ids)) != len(ids):
             raise InputError("features hold a stimulus_id twice")
         if not np.isfinite(values).all():
@@ -126,7 +130,8 @@ class Representation:
         assert self.kernel is not None
         if centred:
             return self.kernel
-        return self.kernel + self.mean_products[:, None] + self.mean_products[None, :] - self.mean_square
+        raw: np.ndarray = self.kernel + self.mean_products[:, None] + self.mean_products[None, :] - self.mean_square
+        return raw
 
     def coordinates(self, centred: bool = False) -> np.ndarray:
         """Return (n, min(n, P)) float64 coordinates with the same inner products as the features.
@@ -152,7 +157,7 @@ class Representation:
         keep = eigenvalues > noise
         keep[n - 1] = False
         scales = np.sqrt(np.where(keep, eigenvalues, 0.0))
-        coordinates = vectors * scales
+        coordinates: np.ndarray = vectors * scales
         if centred:
             return coordinates
         along = np.divide(vectors.T @ (self.mean_products - self.mean_square), scales, out=np.zeros(n), where=keep)
@@ -167,3 +172,109 @@ class Representation:
         if key not in self._decompositions:
             self._decompositions[key] = decompose(self, key)
         return self._decompositions[key]
+
+    def save(self, path: Path, provenance: dict[str, Any]) -> None:
+        """Write the representation to the store, with how it came about."""
+        from benchmark_core.store import write_arrays
+
+        meta = {
+            "layer": self.layer,
+            "stimulus_ids": list(self.stimulus_ids),
+            "n_features": self.n_features,
+            "mean_square": self.mean_square,
+            "key": self.key,
+            "provenance": provenance,
+        }
+        arrays = {"row_sums": self.row_sums, "mean_products": self.mean_products}
+        if self.features is not None:
+            arrays["features"] = self.features
+        if self.kernel is not None:
+            arrays["kernel"] = self.kernel
+        write_arrays(path, arrays, meta)
+
+    @classmethod
+    def load(cls, path: Path, backend: Backend) -> tuple[Representation, dict[str, Any]] | None:
+        """Read what :meth:`save` wrote, with its provenance; None if it is absent or was damaged."""
+        from benchmark_core.store import read_arrays, touch
+
+        found = read_arrays(path)
+        if found is None:
+            return None
+        arrays, meta = found
+        touch(path)
+        representation = cls(
+            layer=meta["layer"],
+            stimulus_ids=tuple(meta["stimulus_ids"]),
+            n_features=meta["n_features"],
+            features=arrays.get("features"),
+            kernel=arrays.get("kernel"),
+            row_sums=arrays["row_sums"],
+            mean_products=arrays["mean_products"],
+            mean_square=meta["mean_square"],
+            key=meta["key"],
+            backend=backend,
+        )
+        return representation, meta["provenance"]
+
+
+def from_spool(
+    spool: Spool,
+    layer: str,
+    stimulus_ids: Sequence[str],
+    *,
+    key: str,
+    backend: Backend,
+    exact: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Representation:
+    """Pass 2: read a layer's spool by blocks of features and reduce it to a representation.
+
+    Every block holds all stimuli, so its column means are exact before anything is multiplied. Memory is bounded by
+    the kernel and two blocks, however many features there are.
+
+    Parameters
+    ----------
+    spool
+        Complete spool of pass 1.
+    stimulus_ids
+        Sorted ids of its rows.
+    key
+        Representation key to keep.
+    backend
+        Where products are computed.
+    exact
+        Products in float64; otherwise in float32 within a block, accumulated in float64.
+    progress
+        Called with (features done, of how many).
+    """
+    n, features = len(stimulus_ids), spool.n_features(layer)
+    row_sums, mean_products, mean_square = np.zeros(n), np.zeros(n), 0.0
+    narrow = features <= n
+    held = np.empty((n, features)) if narrow else None
+    kernel = None if narrow else backend.xp.zeros((n, n), dtype=backend.xp.float64, device=backend.xp_device)
+    for first, block in spool.blocks(layer):
+        values = block.astype(np.float64)
+        mean = values.mean(axis=0)
+        row_sums += values.sum(axis=1)
+        mean_products += values @ mean
+        mean_square += float(mean @ mean)
+        if held is not None:
+            held[:, first : first + block.shape[1]] = values
+        else:
+            values -= mean
+            centred = backend.asarray(values) if exact else backend.asarray_float32(values)
+            kernel += backend.xp.astype(centred @ centred.T, backend.xp.float64)
+        if progress:
+            progress(first + block.shape[1], features)
+    return Representation(
+        layer=layer,
+        stimulus_ids=tuple(stimulus_ids),
+        n_features=features,
+        features=held,
+        kernel=None if kernel is None else backend.to_numpy(kernel),
+        row_sums=row_sums,
+        mean_products=mean_products,
+        mean_square=mean_square,
+        key=key,
+        backend=backend,
+    )

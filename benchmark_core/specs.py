@@ -94,8 +94,8 @@ class Parameter:
 
     def check(self, value: Value) -> Value:
         """Return ``value`` if it is of the right type, within bounds and among the choices, else raise ValueError."""
-        expected = {"int": int, "float": (int, float), "bool": bool, "str": str}[self.type]
-        if not isinstance(value, expected) or (isinstance(value, bool) != (self.type == "bool")):
+        expected: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+        if not isinstance(value, expected[self.type]) or (isinstance(value, bool) != (self.type == "bool")):
             raise ValueError(value)
         if self.type == "float":
             value = float(value)
@@ -359,7 +359,9 @@ class BenchmarkSpec:
 
     def __post_init__(self) -> None:
         if not _BENCHMARK.fullmatch(self.name):
-            raise InputError(f"{self.name!r} cannot be a benchmark's name: expected DATASET.REGION or DATASET.REGION-VARIANT")
+            raise InputError(
+                f"{self.name!r} cannot be a benchmark's name: expected DATASET.REGION or DATASET.REGION-VARIANT"
+            )
         if not self.origin:
             object.__setattr__(self, "origin", _caller())
 

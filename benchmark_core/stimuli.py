@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark_core.errors import InputError, MissingDataError
 from benchmark_core.keys import digest, file_sha256
@@ -57,7 +57,10 @@ class StimulusSet:
                 raise InputError(f"stimulus set: {len(column)} values of {name!r} for {n} stimulus ids")
         order = sorted(range(n), key=self.stimulus_ids.__getitem__)
         if order != list(range(n)):
-            take = lambda column: tuple(column[i] for i in order)  # noqa: E731
+
+            def take(column: Sequence[Any]) -> tuple[Any, ...]:
+                return tuple(column[i] for i in order)
+
             object.__setattr__(self, "stimulus_ids", take(self.stimulus_ids))
             object.__setattr__(self, "files", take(self.files))
             object.__setattr__(self, "sha256", take(self.sha256))
@@ -116,11 +119,17 @@ class StimulusSet:
         try:
             content = path.read_bytes()
         except FileNotFoundError:
-            raise MissingDataError(f"image of stimulus_id {stimulus_id!r} is missing: {path}; import the data again") from None
+            raise MissingDataError(
+                f"image of stimulus_id {stimulus_id!r} is missing: {path}; import the data again"
+            ) from None
         except OSError as error:
-            raise InputError(f"cannot read the image of stimulus_id {stimulus_id!r}, {path}: {error.strerror}") from None
+            raise InputError(
+                f"cannot read the image of stimulus_id {stimulus_id!r}, {path}: {error.strerror}"
+            ) from None
         if hashlib.sha256(content).hexdigest() != self.sha256[position]:
-            raise InputError(f"image of stimulus_id {stimulus_id!r} has changed since it was imported: {path}; import the data again")
+            raise InputError(
+                f"image of stimulus_id {stimulus_id!r} has changed since it was imported: {path}; import the data again"
+            )
         try:
             image = Image.open(io.BytesIO(content))
             image.load()

@@ -1,0 +1,353 @@
+"""Parts of datasets on disk: writing, reading and verifying them.
+
+A part (a session, a subject) is one folder, ``BENCH_HOME/data/DATASET/PART``:
+
+``manifest.json``
+    Format, hashes of the stimuli and of the responses, SHA-256 of each file and of the sources, counts.
+``stimuli.csv``, ``images/``
+    The stimulus set (:class:`benchmark_core.stimuli.StimulusSet`).
+``responses.nc``
+    The responses (:class:`benchmark_core.assembly.Responses`) as netCDF, and any further variables.
+
+Everything that a score's key needs is in the manifests, so this module imports only the standard library until
+responses are read or written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark_core.atomic import new_folder, settle
+from benchmark_core.errors import BenchError, InputError, MissingDataError
+from benchmark_core.home import bench_home
+from benchmark_core.keys import file_sha256
+from benchmark_core.specs import DatasetSpec
+from benchmark_core.stimuli import StimulusSet
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
+
+    from benchmark_core.assembly import Responses
+
+FORMAT = 1
+MANIFEST, STIMULI, IMAGES, RESPONSES = "manifest.json", "stimuli.csv", "images", "responses.nc"
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is to be written as one part.
+
+    Parameters
+    ----------
+    images
+        ``{stimulus_id: (file name, bytes of the image file)}``.
+    responses
+        Responses to exactly these stimuli.
+    metadata
+        Further columns of the stimulus set, ``{column: {stimulus_id: text}}``.
+    variables
+        Further variables of the netCDF file, each an array (n_stimuli, n_neuroids) in the order of the sorted
+        stimulus ids.
+    sources
+        SHA-256 of the files that the part was made from, by name.
+    extra
+        Anything else worth keeping in the manifest; plain data.
+    """
+
+    images: Mapping[str, tuple[str, bytes]]
+    responses: Responses
+    metadata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    variables: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """One line of ``bench data list``; the counts are None where the part is absent or broken.
+
+    ``n_bytes`` is what the part takes on disk; ``problem`` says in one line what is wrong with a part that is there
+    but cannot be used.
+    """
+
+    part: str
+    present: bool
+    n_stimuli: int | None
+    n_neuroids: int | None
+    n_bytes: int
+    path: Path
+    problem: str = ""
+
+
+def part_folder(dataset: DatasetSpec, part: str) -> Path:
+    """Return the folder of a part, which may not exist.
+
+    Raises
+    ------
+    InputError
+        For a part that the dataset does not have.
+    """
+    if part not in dataset.parts:
+        raise InputError(f"dataset {dataset.name!r} has no part {part!r}; it has {', '.join(dataset.parts)}")
+    return bench_home() / "data" / dataset.name / part
+
+
+def how_to_get(dataset: DatasetSpec) -> str:
+    """Return the commands that bring a dataset to this machine, in words."""
+    commands = []
+    if dataset.fetcher is not None:
+        commands.append(f"`bench data fetch {dataset.name}`")
+    if dataset.importer is not None:
+        commands.append(f"`bench data import {dataset.name} --from DIR`")
+    return " or ".join(commands) or "import it"
+
+
+def write_part(dataset: DatasetSpec, part: str, content: Part) -> Path:
+    """Write a part, replacing what was there; at any moment it is the old one or the new one, whole.
+
+    Raises
+    ------
+    InputError
+        If stimuli and responses do not match, or the folder cannot be written.
+    """
+    from benchmark_core.assembly import match_stimuli
+
+    responses = content.responses
+    match_stimuli(list(content.images), responses.stimulus_ids, f"responses of {dataset.name}/{part}")
+    folder = part_folder(dataset, part)
+    with new_folder(folder) as temporary:
+        images = temporary / IMAGES
+        images.mkdir()
+        files, sha256 = {}, {}
+        for stimulus_id, (name, data) in content.images.items():
+            files[stimulus_id] = images / name
+            sha256[stimulus_id] = hashlib.sha256(data).hexdigest()
+            with files[stimulus_id].open("xb") as handle:
+                handle.write(data)
+        ids = tuple(files)
+        stimuli = StimulusSet(
+            ids,
+            tuple(files[i] for i in ids),
+            tuple(sha256[i] for i in ids),
+            {column: tuple(values[i] for i in ids) for column, values in content.metadata.items()},
+        )
+        (temporary / STIMULI).write_bytes(stimuli.to_csv(images).encode())
+        _write_netcdf(temporary / RESPONSES, responses, content.variables)
+        manifest = {
+            "format": FORMAT,
+            "dataset": dataset.name,
+            "part": part,
+            "stimuli_hash": stimuli.manifest_hash,
+            "target_hash": responses.hash,
+            "files": {name: file_sha256(temporary / name) for name in (STIMULI, RESPONSES)},
+            "sources": dict(content.sources),
+            "n_stimuli": len(stimuli),
+            "n_neuroids": responses.n_neuroids,
+            "n_repetitions": responses.values.shape[1] if responses.has_trials else None,
+            "subjects": list(responses.subject_names),
+            "region": responses.region,
+            "simulated": dataset.simulated,
+            "extra": dict(content.extra),
+        }
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return folder
+
+
+def read_manifest(dataset: DatasetSpec, part: str) -> dict[str, Any]:
+    """Return the manifest of a part.
+
+    Raises
+    ------
+    MissingDataError
+        If the part is not on this machine; the message holds the commands that bring it.
+    InputError
+        If the manifest is damaged or of another format.
+    """
+    folder = part_folder(dataset, part)
+    settle(folder)
+    path = folder / MANIFEST
+    again = f"get it again with {how_to_get(dataset)}"
+    try:
+        manifest = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        if folder.exists():
+            raise MissingDataError(f"{dataset.name}/{part} has lost its {MANIFEST}, {path}; {again}") from None
+        raise MissingDataError(
+            f"{dataset.name}/{part} is not on this machine (looked in {folder}); get it with {how_to_get(dataset)}"
+        ) from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise InputError(f"{path} is damaged; {again}") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise InputError(f"{path} is not of format {FORMAT}, which this version reads; {again}")
+    if (manifest.get("dataset"), manifest.get("part")) != (dataset.name, part):
+        raise InputError(f"{path} is not that of {dataset.name}/{part}; {again}")
+    return manifest
+
+
+def load_stimuli(dataset: DatasetSpec, part: str) -> StimulusSet:
+    """Return the stimulus set of a part; opens no image.
+
+    Raises
+    ------
+    MissingDataError
+        If the part is not on this machine.
+    InputError
+        If its files are damaged.
+    """
+    manifest = read_manifest(dataset, part)
+    folder = part_folder(dataset, part)
+    _check_file(dataset, manifest, folder / STIMULI)
+    return StimulusSet.from_manifest(folder / STIMULI, folder / IMAGES)
+
+
+def target_hash(dataset: DatasetSpec, part: str) -> str:
+    """Return the content hash of a part's responses, from its manifest alone.
+
+    Raises
+    ------
+    MissingDataError
+        If the part is not on this machine.
+    InputError
+        If its manifest is damaged.
+    """
+    return str(read_manifest(dataset, part)["target_hash"])
+
+
+def load_responses(dataset: DatasetSpec, part: str) -> Responses:
+    """Return the responses of a part, after checking the file against its SHA-256.
+
+    Raises
+    ------
+    MissingDataError
+        If the part is not on this machine.
+    InputError
+        If its files are damaged.
+    """
+    from benchmark_core.assembly import Responses
+
+    return Responses.from_xarray(load_dataset(dataset, part))
+
+
+def load_dataset(dataset: DatasetSpec, part: str) -> xr.Dataset:
+    """Return all variables of a part's netCDF file, in memory, after checking the file against its SHA-256.
+
+    Raises
+    ------
+    MissingDataError
+        If the part is not on this machine.
+    InputError
+        If its files are damaged.
+    """
+    import xarray as xr
+
+    manifest = read_manifest(dataset, part)
+    path = part_folder(dataset, part) / RESPONSES
+    _check_file(dataset, manifest, path)
+    try:
+        return xr.load_dataset(path, engine="netcdf4")
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"cannot read {path} ({error}); get it again with {how_to_get(dataset)}") from None
+
+
+def status(dataset: DatasetSpec) -> list[PartStatus]:
+    """Return what is on this machine of each part; reads manifests only."""
+    found = []
+    for part in dataset.parts:
+        folder = part_folder(dataset, part)
+        n_bytes = sum((Path(parent) / name).lstat().st_size for parent, _, names in os.walk(folder) for name in names)
+        try:
+            manifest = read_manifest(dataset, part)
+            counts, problem = (int(manifest["n_stimuli"]), int(manifest["n_neuroids"])), ""
+        except (BenchError, KeyError, TypeError, ValueError) as error:
+            present = folder.exists()
+            problem = str(error) if present else ""
+            found.append(PartStatus(part, present, None, None, n_bytes, folder, problem))
+        else:
+            found.append(PartStatus(part, True, *counts, n_bytes, folder))
+    return found
+
+
+def verify(dataset: DatasetSpec, progress: Progress = lambda line: None) -> list[str]:
+    """Check every part that is on this machine, byte for byte.
+
+    Parameters
+    ----------
+    dataset
+        Whose parts to check; absent parts are passed over.
+    progress
+        Called with one line a part.
+
+    Returns
+    -------
+    list of str
+        One line for each problem; empty if all is well.
+    """
+    problems = []
+    for part in dataset.parts:
+        if not part_folder(dataset, part).exists():
+            continue
+        progress(f"{dataset.name}/{part}: checking")
+        problems += [f"{dataset.name}/{part}: {problem}" for problem in verify_part(dataset, part)]
+    return problems
+
+
+def verify_part(dataset: DatasetSpec, part: str) -> list[str]:
+    """Check one part: hashes of files, images and contents, ids both ways, stray files; one line a problem."""
+    from benchmark_core.assembly import match_stimuli
+
+    folder = part_folder(dataset, part)
+    problems = []
+    try:
+        manifest = read_manifest(dataset, part)
+        stimuli = load_stimuli(dataset, part)
+    except BenchError as error:
+        return [str(error)]
+    if stimuli.manifest_hash != manifest.get("stimuli_hash"):
+        problems.append(f"{folder / STIMULI} does not have the stimuli_hash of {MANIFEST}")
+    for position in range(len(stimuli)):
+        try:
+            stimuli.image(position)
+        except BenchError as error:
+            problems.append(str(error))
+    try:
+        responses = load_responses(dataset, part)
+        if responses.hash != manifest.get("target_hash"):
+            problems.append(f"{folder / RESPONSES} does not have the target_hash of {MANIFEST}")
+        match_stimuli(stimuli.stimulus_ids, responses.stimulus_ids, str(folder / RESPONSES))
+    except BenchError as error:
+        problems.append(str(error))
+    known = {folder / name for name in (MANIFEST, STIMULI, RESPONSES)} | set(stimuli.files)
+    for parent, _, names in os.walk(folder):
+        problems += [f"stray file {Path(parent) / name}" for name in sorted(names) if Path(parent) / name not in known]
+    return problems
+
+
+def _check_file(dataset: DatasetSpec, manifest: Mapping[str, Any], path: Path) -> None:
+    again = f"get it again with {how_to_get(dataset)}"
+    try:
+        found = file_sha256(path)
+    except FileNotFoundError:
+        raise MissingDataError(f"{path} is missing; {again}") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    files = manifest.get("files")
+    if not isinstance(files, dict) or files.get(path.name) != found:
+        raise InputError(f"{path} has changed since it was written (its SHA-256 is not that of {MANIFEST}); {again}")
+
+
+def _write_netcdf(path: Path, responses: Responses, variables: Mapping[str, np.ndarray]) -> None:
+    dataset = responses.to_xarray()
+    for name, values in variables.items():
+        dataset[name] = (("stimulus", "neuroid"), values)
+    compressed = {str(name): {"zlib": True, "complevel": 4} for name in dataset.data_vars}
+    dataset.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=compressed)

@@ -1,0 +1,194 @@
+"""The spool between the two passes: written by stimulus, read by feature.
+
+One file a chunk of stimuli holds the outputs of all layers, cut along a fixed grid of features, so that the second
+pass reads one contiguous piece per chunk and block. A chunk is whole or absent, each piece has a CRC-32, and a run
+that was killed goes on at the first absent chunk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark_core.atomic import write_atomically
+from benchmark_core.errors import InputError
+from benchmark_core.home import make_folder
+from benchmark_core.store import set_aside
+
+BLOCK = 4096
+"""Features in a block: fixed, whatever layers or widths are asked for, so that sums never depend on it."""
+_MAGIC = b"cortex-bench chunk 1\n"
+
+
+class DamagedChunkError(Exception):
+    """A chunk failed its checksum while it was read and has been set aside; extract it again."""
+
+
+@dataclass
+class Spool:
+    """Outputs of several layers for n stimuli, in chunks of ``chunk_rows``.
+
+    Parameters
+    ----------
+    folder
+        Where the chunks lie.
+    n
+        Number of stimuli.
+    layers
+        Names of the layers.
+    chunk_rows
+        Stimuli in a chunk.
+    batch_size
+        Stimuli in a forward pass; a divisor of ``chunk_rows``. Kept with the spool because a resumed run must cut
+        its batches at the same places to give the same digits.
+    """
+
+    folder: Path
+    n: int
+    layers: tuple[str, ...]
+    chunk_rows: int
+    batch_size: int
+    _headers: dict[int, tuple[int, dict[str, Any]]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, folder: Path, n: int, layers: Sequence[str]) -> Spool | None:
+        """Return the spool begun in ``folder``, or None."""
+        try:
+            plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+            if [plan["n"], plan["layers"]] != [n, list(layers)]:
+                return None
+            return cls(folder, n, tuple(layers), int(plan["chunk_rows"]), int(plan["batch_size"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @classmethod
+    def create(cls, folder: Path, n: int, layers: Sequence[str], chunk_rows: int, batch_size: int) -> Spool:
+        """Begin an empty spool, replacing whatever lies there."""
+        shutil.rmtree(folder, ignore_errors=True)
+        make_folder(folder, "the spool")
+        plan = {"n": n, "layers": list(layers), "chunk_rows": chunk_rows, "batch_size": batch_size}
+        write_atomically(folder / "plan.json", json.dumps(plan).encode())
+        return cls(folder, n, tuple(layers), chunk_rows, batch_size)
+
+    @property
+    def n_chunks(self) -> int:
+        """Number of chunks."""
+        return -(-self.n // self.chunk_rows)
+
+    def rows(self, chunk: int) -> range:
+        """Positions of the stimuli in a chunk."""
+        return range(chunk * self.chunk_rows, min(self.n, (chunk + 1) * self.chunk_rows))
+
+    def absent(self) -> list[int]:
+        """Return the chunks that still have to be extracted."""
+        return [c for c in range(self.n_chunks) if self._header(c) is None]
+
+    def write(self, chunk: int, outputs: Mapping[str, np.ndarray], seconds: float) -> None:
+        """Write one chunk: for every layer a float32 array (rows, features)."""
+        index: dict[str, Any] = {}
+        payload: list[bytes] = []
+        offset = 0
+        for layer in self.layers:
+            values = outputs[layer]
+            pieces = []
+            for first in range(0, values.shape[1], BLOCK):
+                piece = np.ascontiguousarray(values[:, first : first + BLOCK], dtype="<f4").tobytes()
+                pieces.append([offset, zlib.crc32(piece)])
+                payload.append(piece)
+                offset += len(piece)
+            index[layer] = {"features": values.shape[1], "pieces": pieces}
+        header = json.dumps(
+            {"rows": len(self.rows(chunk)), "seconds": seconds, "size": offset, "layers": index}
+        ).encode()
+        prefix = [_MAGIC, len(header).to_bytes(8, "little"), zlib.crc32(header).to_bytes(4, "little"), header]
+        write_atomically(self._path(chunk), b"".join(prefix + payload))
+
+    def n_features(self, layer: str) -> int:
+        """Number of features of a layer, the same in every chunk."""
+        counts = {self._whole(c)[1]["layers"][layer]["features"] for c in range(self.n_chunks)}
+        if len(counts) != 1:
+            raise InputError(
+                f"layer {layer!r} gives {sorted(counts)} features for different stimuli; a layer needs one size"
+            )
+        return int(counts.pop())
+
+    @property
+    def seconds(self) -> float:
+        """Time the extraction of all chunks took, over all runs."""
+        return float(sum(self._whole(c)[1]["seconds"] for c in range(self.n_chunks)))
+
+    def blocks(self, layer: str) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (first feature, float32 array (n, up to BLOCK)) over the fixed grid; the array is reused.
+
+        Raises
+        ------
+        DamagedChunkError
+            If a piece fails its checksum.
+        """
+        features = self.n_features(layer)
+        buffer = np.empty((self.n, min(BLOCK, features)), dtype=np.float32)
+        for block, first in enumerate(range(0, features, BLOCK)):
+            width = min(BLOCK, features - first)
+            values = buffer if width == buffer.shape[1] else np.empty((self.n, width), dtype=np.float32)
+            for chunk in range(self.n_chunks):
+                self._read_piece(chunk, layer, block, values[self.rows(chunk).start : self.rows(chunk).stop])
+            yield first, values
+
+    def delete(self) -> None:
+        """Remove the spool from disk."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._headers.clear()
+
+    def _path(self, chunk: int) -> Path:
+        return self.folder / f"{chunk:06d}.chunk"
+
+    def _whole(self, chunk: int) -> tuple[int, dict[str, Any]]:
+        header = self._header(chunk)
+        if header is None:
+            raise DamagedChunkError(str(self._path(chunk)))
+        return header
+
+    def _header(self, chunk: int) -> tuple[int, dict[str, Any]] | None:
+        """Return (offset of the payload, header), or None if the chunk is absent or damaged."""
+        if chunk in self._headers:
+            return self._headers[chunk]
+        path = self._path(chunk)
+        try:
+            with path.open("rb") as handle:
+                start = handle.read(len(_MAGIC) + 12)
+                length = int.from_bytes(start[len(_MAGIC) : len(_MAGIC) + 8], "little")
+                text = handle.read(min(length, os.fstat(handle.fileno()).st_size))
+                size = os.fstat(handle.fileno()).st_size
+        except FileNotFoundError:
+            return None
+        offset = len(_MAGIC) + 12 + length
+        checksum = int.from_bytes(start[-4:], "little")
+        if not start.startswith(_MAGIC) or len(text) != length or zlib.crc32(text) != checksum:
+            set_aside(path, "its header does not match its checksum")
+            return None
+        header = json.loads(text)
+        if size != offset + header["size"] or set(header["layers"]) != set(self.layers):
+            set_aside(path, "it has the wrong size")
+            return None
+        self._headers[chunk] = (offset, header)
+        return self._headers[chunk]
+
+    def _read_piece(self, chunk: int, layer: str, block: int, out: np.ndarray) -> None:
+        offset, header = self._whole(chunk)
+        start, checksum = header["layers"][layer]["pieces"][block]
+        view = out.data.cast("B")
+        with self._path(chunk).open("rb", buffering=0) as handle:
+            handle.seek(offset + start)
+            read = handle.readinto(view) if len(view) else 0
+        if read != len(view) or zlib.crc32(view) != checksum:
+            self._headers.pop(chunk, None)
+            set_aside(self._path(chunk), "a piece does not match its checksum")
+            raise DamagedChunkError(str(self._path(chunk)))

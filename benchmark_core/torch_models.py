@@ -1,0 +1,91 @@
+"""Reading layers of a plain :class:`torch.nn.Module` by module path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from benchmark_core.errors import InputError, ModelError, did_you_mean
+
+OUTPUT = "output"
+
+
+class _AllRead(Exception):
+    """Raised inside forward once every layer has been read: what comes after need not be computed."""
+
+
+class HookedModel:
+    """A torch module as the harness sees it: ``features(images, layers)`` in one forward pass.
+
+    Parameters
+    ----------
+    module
+        Any module that takes an image batch (B, C, H, W).
+    """
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.module = module.eval().requires_grad_(False)
+
+    def to(self, device: str) -> HookedModel:
+        """Move the weights to a device."""
+        self.module.to(device)
+        return self
+
+    def check_layers(self, layers: Sequence[str]) -> None:
+        """Check that every layer exists.
+
+        Raises
+        ------
+        InputError
+            Naming the layers there are that look alike.
+        """
+        known = [name for name, _ in self.module.named_modules() if name]
+        for layer in layers:
+            if layer != OUTPUT and layer not in known:
+                hint = did_you_mean(layer, [*known, OUTPUT]) or f" It has {', '.join([*known[:8], OUTPUT])}."
+                raise InputError(f"the model has no layer {layer!r}.{hint}")
+
+    def features(self, images: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Return the outputs of layers, each flattened to (B, P) float32 on the CPU.
+
+        A layer is a module path, or ``output`` for what ``forward`` returns. The forward pass ends as soon as the
+        last layer has been read. A module that is called several times is read at its first call.
+        """
+        self.check_layers(layers)
+        read: dict[str, torch.Tensor] = {}
+        wanted = [layer for layer in layers if layer != OUTPUT]
+        handles = []
+        for layer in wanted:
+
+            def hook(_module: Any, _inputs: Any, output: Any, layer: str = layer) -> None:
+                if layer not in read:
+                    read[layer] = flatten(output, layer)
+                if len(read) == len(layers):
+                    raise _AllRead
+
+            handles.append(self.module.get_submodule(layer).register_forward_hook(hook))
+        try:
+            output = self.module(images)
+            if OUTPUT in layers:
+                read[OUTPUT] = flatten(output, OUTPUT)
+        except _AllRead:
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()
+        unread = [layer for layer in layers if layer not in read]
+        if unread:
+            raise ModelError(f"layer {', '.join(map(repr, unread))} was never reached in forward")
+        return {layer: read[layer] for layer in layers}
+
+
+def flatten(output: Any, layer: str) -> torch.Tensor:
+    """Return a layer's output as a (B, P) float32 copy on the CPU (a later in-place operation cannot change it)."""
+    if not isinstance(output, torch.Tensor):
+        raise ModelError(f"layer {layer!r} returns {type(output).__name__}, not a tensor; choose a module inside it")
+    if output.ndim == 0:
+        raise ModelError(f"layer {layer!r} returns a single number for a whole batch")
+    rows = output.detach().reshape(output.shape[0], -1)
+    return rows.to(device="cpu", dtype=torch.float32, copy=True, memory_format=torch.contiguous_format)
