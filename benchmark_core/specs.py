@@ -294,9 +294,11 @@ class DatasetSpec:
     description, licence, source
         For people: what it is, under which licence, where it is published.
     importer
-        ``importer(source: Path, home: Path, progress) -> list of parts`` converts files that the user has.
+        ``importer(source: Path, progress) -> parts`` converts the files in a folder that the user has. ``progress``
+        is called with lines for people; the names of the parts that are then on this machine come back.
     fetcher
-        ``fetcher(home: Path, progress) -> list of parts`` downloads the public files and imports them.
+        ``fetcher(progress, base_url=None) -> parts`` downloads the public files (from ``base_url``, where a mirror
+        is named) and imports them, or computes simulated data.
     simulated
         True for data that is computed, not measured.
     """
