@@ -18,7 +18,7 @@ from benchmark_core.assembly import Responses
 from benchmark_core.datasets import Part, read_manifest, verify_part, write_part
 from benchmark_core.errors import BenchError, InputError, MissingDataError
 from benchmark_core.keys import file_sha256
-from plugins.benchmarks.cowley2023 import DATASET, SESSIONS, SHA256, Session
+from plugins.benchmarks.cowley2023 import DATASET, FILES, SESSIONS, Session
 
 IMAGE_SIZE = (112, 112)
 LARGEST_IMAGE = 1_000_000  # bytes; the published images have 1 to 6 kB
@@ -87,7 +87,7 @@ def import_folder(
         label = f"{DATASET.name}/{session.name}"
         sources = {f.relative_to(source).as_posix(): _sha256(f) for f in files.all}
         for name, sha256 in sources.items():
-            if SHA256.get(name, sha256) != sha256:
+            if name in FILES and FILES[name][0] != sha256:
                 progress(f"{label}: {name} is not the published file (its SHA-256 is {sha256})")
         if _already_imported(session, sources, verify):
             progress(f"{label}: already imported from the same files")

@@ -37,15 +37,30 @@ SESSIONS = (
     Session("210224", "PE", 800, 67, False, "natural photographs, averages over 9 repetitions"),
 )
 
-# SHA-256 of the published files.
-SHA256 = {
-    "images/images_201025.zip": "3abb63679107665eab7220bdeaf7863832a1df943bf3d7792501f5082a55b2e8",
-    "images/images_210224.zip": "e2690810bee34c2e2821e5dd504c7970f3441579bc57659f27d2c11678b52c6b",
-    "images/images_210325.zip": "992774eca3508a2ad01accb1a31f5f3e3d90248c49f4eec314f2a915a263e454",
-    "responses_raw/responses_210325.npy": "4008dbbf31a47d9b1b8d8da609f4a7a3433c7071f0e45c611c220b217dd75b76",
-    "responses_repeat_averaged/responses_201025.npy": "f729f3dc0d29aa38bd380c0da9e39aba916f9e2580949929b65d1714e7217a8a",
-    "responses_repeat_averaged/responses_210224.npy": "4dbb7367707a5ca47ab4cea863bbf4e9765b8409cb30216693721bddfad7abfe",
-    "responses_repeat_averaged/responses_210325.npy": "555e67037182611969ab90da291dcc39601de4411f651a64ad60e90572cf59d3",
+# The pinned state of the public repository. GitHub resolves the abbreviated commit; the hashes below pin the contents.
+BASE_URL = "https://github.com/cowleygroup/V4_compact_models/raw/f4552ad9d3/data_V4_responses/"
+
+# SHA-256 and size in bytes of the published files.
+FILES = {
+    "images/images_201025.zip": ("3abb63679107665eab7220bdeaf7863832a1df943bf3d7792501f5082a55b2e8", 4131376),
+    "images/images_210224.zip": ("e2690810bee34c2e2821e5dd504c7970f3441579bc57659f27d2c11678b52c6b", 2782116),
+    "images/images_210325.zip": ("992774eca3508a2ad01accb1a31f5f3e3d90248c49f4eec314f2a915a263e454", 1841475),
+    "responses_raw/responses_210325.npy": (
+        "4008dbbf31a47d9b1b8d8da609f4a7a3433c7071f0e45c611c220b217dd75b76",
+        2560128,
+    ),
+    "responses_repeat_averaged/responses_201025.npy": (
+        "f729f3dc0d29aa38bd380c0da9e39aba916f9e2580949929b65d1714e7217a8a",
+        854528,
+    ),
+    "responses_repeat_averaged/responses_210224.npy": (
+        "4dbb7367707a5ca47ab4cea863bbf4e9765b8409cb30216693721bddfad7abfe",
+        428928,
+    ),
+    "responses_repeat_averaged/responses_210325.npy": (
+        "555e67037182611969ab90da291dcc39601de4411f651a64ad60e90572cf59d3",
+        256128,
+    ),
 }
 
 DATASET = DatasetSpec(
