@@ -1,0 +1,202 @@
+"""Spectral decomposition of a training set: computed once, shared by every penalty, neuroid, region and subject.
+
+Everything happens in the space orthogonal to the constant: with Q an orthonormal basis of that space (a Householder
+reflection, never formed), Q'KQ is decomposed instead of the centred kernel. A centred kernel always has a zero
+eigenvalue whose eigenvector is the constant; rounding turns it into a small number of either sign, and at small
+penalties its reciprocal drowns the fit and makes leave-one-out look perfect. Q'KQ does not have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark_core.arrays import Backend
+from benchmark_core.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmark_core.representation import Representation
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Decomposition:
+    """Eigenvectors of a training set's centred kernel, orthogonal to the constant.
+
+    With X the training features minus their training means, ``X X' = U diag(eigenvalues) U'``.
+
+    Parameters
+    ----------
+    stimulus_ids
+        Training ids, shape (n,), in the order of the rows of ``eigenvectors``.
+    eigenvalues
+        (r,) positive, descending; those that rounding cannot tell from zero are left out. Squares of the singular
+        values of X.
+    eigenvectors
+        (n, r) orthonormal columns U, each orthogonal to the constant.
+    remainder
+        (n,) diagonal of the projection onto what is orthogonal to both U and the constant, ``1 - 1/n - sum U_i^2``;
+        zero where rounding cannot tell it from zero, and everywhere if r = n - 1.
+    n_features
+        Number of features P of the layer.
+    backend
+        Where the arrays live; they are float64.
+    """
+
+    stimulus_ids: tuple[str, ...]
+    eigenvalues: Any
+    eigenvectors: Any
+    remainder: Any
+    n_features: int
+    backend: Backend
+    _representation: Representation = field(repr=False)
+    _right: Any = field(default=None, repr=False)  # (P, r) right singular vectors, primal only
+    _centre: Any = field(default=None, repr=False)  # (P,) training means, or (n,) column means of the training kernel
+
+    @property
+    def n_stimuli(self) -> int:
+        """Number of training stimuli n."""
+        return len(self.stimulus_ids)
+
+    @property
+    def rank(self) -> int:
+        """Number of eigenvalues r that differ from zero."""
+        return int(self.eigenvalues.shape[0])
+
+    @property
+    def largest(self) -> float:
+        """Largest eigenvalue; 0 for constant features."""
+        return float(self.eigenvalues[0]) if self.rank else 0.0
+
+    @property
+    def is_full_rank(self) -> bool:
+        """Whether no direction was lost: r = min(n - 1, P)."""
+        return self.rank == min(self.n_stimuli - 1, self.n_features)
+
+    def principal_components(self, stimulus_ids: Sequence[str]) -> Any:
+        """Project stimuli on the principal axes of the training set.
+
+        Parameters
+        ----------
+        stimulus_ids
+            Any stimuli of the representation.
+
+        Returns
+        -------
+        Array (len(stimulus_ids), r) of the backend: features minus training means, times the right singular vectors
+        of X. For the training stimuli themselves these are ``U diag(sqrt(eigenvalues))``.
+
+        Raises
+        ------
+        InputError
+            Naming ids that the representation does not hold.
+        """
+        xp, source = self.backend.xp, self._representation
+        rows = source.index(stimulus_ids)
+        if source.features is not None:
+            return (self.backend.asarray(source.features[rows]) - self._centre[None, :]) @ self._right
+        assert source.kernel is not None
+        cross = self.backend.asarray(source.kernel[np.ix_(rows, source.index(self.stimulus_ids))])
+        return (cross - self._centre[None, :]) @ self.eigenvectors / xp.sqrt(self.eigenvalues)[None, :]
+
+
+def decompose(representation: Representation, train_ids: Sequence[str]) -> Decomposition:
+    """Decompose the training stimuli of a representation.
+
+    Where the features are held (P <= number of stimuli) by a singular value decomposition of the centred features,
+    which keeps twice the digits of their kernel; otherwise by the eigenvalues of Q'KQ.
+
+    Parameters
+    ----------
+    representation
+        The layer.
+    train_ids
+        At least 2 different training ids.
+
+    Raises
+    ------
+    InputError
+        For fewer than two ids, repeated ids, or ids that the representation does not hold.
+    """
+    ids = tuple(train_ids)
+    if len(ids) < 2 or len(set(ids)) != len(ids):
+        raise InputError(f"a training set needs at least two stimuli, each once; got {len(ids)}")
+    backend = representation.backend
+    xp = backend.xp
+    rows = representation.index(ids)
+    n = len(ids)
+    # Rounding of the features themselves: centring leaves about eps |x| of noise in every entry.
+    floor = (64 * EPS) ** 2 * n * max(representation.mean_square, 0.0)
+    right = None
+    if representation.features is not None:
+        features = backend.asarray(representation.features[rows])
+        centre = xp.mean(features, axis=0)
+        left, singular, right_transposed = xp.linalg.svd(
+            _drop_constant(backend, features - centre[None, :]), full_matrices=False
+        )
+        eigenvalues = singular**2
+        noise = max(n, representation.n_features) * EPS  # of singular values, relative to the largest
+        relative = noise**2
+        right = right_transposed.T
+    else:
+        assert representation.kernel is not None
+        kernel = backend.asarray(representation.kernel[np.ix_(rows, rows)])
+        centre = xp.mean(kernel, axis=0)
+        half = _drop_constant(backend, kernel)
+        reduced = _drop_constant(backend, half.T)
+        eigenvalues, left = xp.linalg.eigh((reduced + reduced.T) / 2)
+        eigenvalues, left = xp.flip(eigenvalues, axis=0), xp.flip(left, axis=1)
+        relative = noise = max(n, 100) * EPS
+    values = backend.to_numpy(eigenvalues)
+    largest = float(values[0]) if len(values) else 0.0
+    rank = int(np.sum(values > max(relative * largest, floor)))
+    eigenvectors = _restore_constant(backend, left[:, :rank])
+    # The span of the eigenvectors is known to noise / gap.
+    gap = (values[rank - 1] / largest) ** (0.5 if right is not None else 1.0) if rank else 1.0
+    return Decomposition(
+        stimulus_ids=ids,
+        eigenvalues=eigenvalues[:rank],
+        eigenvectors=eigenvectors,
+        remainder=_remainder(backend, eigenvectors, noise / gap),
+        n_features=representation.n_features,
+        backend=backend,
+        _representation=representation,
+        _right=None if right is None else right[:, :rank],
+        _centre=centre,
+    )
+
+
+def _reflection(backend: Backend, n: int) -> tuple[Any, float]:
+    """Return v and b so that H = I - b v v' maps the constant onto the first axis."""
+    v = np.full(n, 1 / np.sqrt(n))
+    v[0] += 1
+    return backend.asarray(v), float(2 / (v @ v))
+
+
+def _drop_constant(backend: Backend, array: Any) -> Any:
+    """Return Q' array, (n - 1, m), for an array (n, m)."""
+    v, b = _reflection(backend, array.shape[0])
+    return (array - v[:, None] * (b * (v @ array))[None, :])[1:, :]
+
+
+def _restore_constant(backend: Backend, array: Any) -> Any:
+    """Return Q array, (n, m), for an array (n - 1, m)."""
+    xp = backend.xp
+    v, b = _reflection(backend, array.shape[0] + 1)
+    padded = xp.concat([backend.asarray(np.zeros((1, array.shape[1]))), array], axis=0)
+    return padded - v[:, None] * (b * (v[1:] @ array))[None, :]
+
+
+def _remainder(backend: Backend, eigenvectors: Any, blur: float) -> Any:
+    """Return the diagonal of I - 11'/n - UU', with what is only rounding set to zero."""
+    n, rank = eigenvectors.shape
+    if rank == n - 1:
+        return backend.asarray(np.zeros(n))
+    xp = backend.xp
+    remainder = (1 - 1 / n) - xp.sum(eigenvectors**2, axis=1)
+    tolerance = min(max(10 * n * EPS, blur**2), 1e-3)
+    return xp.where(remainder > tolerance, remainder, xp.zeros_like(remainder))
