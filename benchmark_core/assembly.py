@@ -175,18 +175,3 @@ class Responses:
             texts("subject"),
             str(dataset.attrs.get("region", "")),
         )
-
-
-def match_stimuli(expected: Sequence[str], found: Sequence[str], what: str) -> None:
-    """Check that two lists hold the same stimulus ids.
-
-    Raises
-    ------
-    InputError
-        Naming the ids that are missing from, or extra in, ``found``.
-    """
-    missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
-    if missing:
-        raise InputError(f"{what}: stimulus_id {name_ids(missing)} missing")
-    if extra:
-        raise InputError(f"{what}: stimulus_id {name_ids(extra)} not in the stimulus set")

@@ -118,7 +118,7 @@ def write_part(dataset: DatasetSpec, part: str, content: Part) -> Path:
     InputError
         If stimuli and responses do not match, or the folder cannot be written.
     """
-    from benchmark_core.assembly import match_stimuli
+    from benchmark_core.stimuli import match_stimuli
 
     responses = content.responses
     match_stimuli(list(content.images), responses.stimulus_ids, f"responses of {dataset.name}/{part}")
@@ -303,7 +303,7 @@ def verify(dataset: DatasetSpec, progress: Progress = lambda line: None) -> list
 
 def verify_part(dataset: DatasetSpec, part: str) -> list[str]:
     """Check one part: hashes of files, images and contents, ids both ways, stray files; one line a problem."""
-    from benchmark_core.assembly import match_stimuli
+    from benchmark_core.stimuli import match_stimuli
 
     folder = part_folder(dataset, part)
     problems = []

@@ -76,20 +76,22 @@ def score_key(
     representations: Sequence[Sequence[str]],
     target: str,
     splits: str,
+    groups: str | None,
     benchmark: str,
-    benchmark_version: int,
+    benchmark_version: str,
     metric: str,
-    metric_version: int,
+    metric_version: str,
     parameters: Mapping[str, Any],
     layer: str,
 ) -> str:
-    """Key of a score: the representation keys of every model's layers, the target, the splits and the metric."""
+    """Key of a score: the representation keys of every model's layers, the target, splits, groups and the metric."""
     return digest(
         {
             "kind": "score",
             "representations": [list(keys) for keys in representations],
             "target": target,
             "splits": splits,
+            "groups": groups,
             "benchmark": benchmark,
             "benchmark_version": benchmark_version,
             "metric": metric,

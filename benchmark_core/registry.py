@@ -26,6 +26,7 @@ from benchmark_core import hookspecs
 from benchmark_core.errors import InputError, did_you_mean
 from benchmark_core.specs import (
     BenchmarkSpec,
+    DatasetSpec,
     MetricSpec,
     ModelFamily,
     ModelSpec,
@@ -129,7 +130,7 @@ class Registry:
         for folder in folders:
             self._load_folder(Path(folder), seen)
         for shelf in (self.models, self.benchmarks, self.metrics):
-            self.problems += shelf.conflicts()  # type: ignore[attr-defined]
+            self.problems += shelf.conflicts()
 
     @classmethod
     def default(cls, folders: Iterable[Path] = ()) -> Registry:
@@ -184,7 +185,7 @@ class Registry:
                 for spec in specs:
                     if version and not isinstance(spec, ModelFamily):
                         self.sources[spec.origin] = version
-                    take(spec)  # type: ignore[operator]
+                    take(spec)
         if not offered:
             self.problems.append(
                 Problem(
@@ -257,6 +258,11 @@ class Registry:
             raise InputError(f"no benchmark matches {pattern!r}. See: bench list benchmarks.")
         return [self.benchmark(m) for m in matches]
 
+    def datasets(self) -> list[DatasetSpec]:
+        """Return the datasets that benchmarks need, by name."""
+        found = {d.name: d for specs in self.benchmarks.by_name.values() for spec in specs for d in spec.needs}
+        return [found[name] for name in sorted(found)]
+
     def _hint(self) -> str:
         skipped = len(self.problems)
         return f" ({skipped} plugin problem{'s' * (skipped > 1)}: see bench list)" if skipped else ""
@@ -300,7 +306,8 @@ def _import_file(path: Path) -> ModuleType:
     """Import a drop-in file under a name of its own."""
     name = f"cortex_bench_dropin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

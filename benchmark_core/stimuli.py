@@ -212,3 +212,18 @@ def name_ids(ids: Sequence[str], most: int = 3) -> str:
     """Name the first few of many ids: ``'a', 'b', 'c' and 5 more``."""
     shown = ", ".join(repr(i) for i in ids[:most])
     return shown if len(ids) <= most else f"{shown} and {len(ids) - most} more"
+
+
+def match_stimuli(expected: Sequence[str], found: Sequence[str], what: str) -> None:
+    """Check that two lists hold the same stimulus ids.
+
+    Raises
+    ------
+    InputError
+        Naming the ids that are missing from, or extra in, ``found``.
+    """
+    missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    if missing:
+        raise InputError(f"{what}: stimulus_id {name_ids(missing)} missing")
+    if extra:
+        raise InputError(f"{what}: stimulus_id {name_ids(extra)} not in the stimulus set")

@@ -1,0 +1,146 @@
+"""Plans: which (models, benchmark, metric, layer) cells a request stands for, and the key of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmark_core.errors import InputError
+from benchmark_core.keys import digest, score_key
+from benchmark_core.pipeline import candidate_layers, layer_keys
+from benchmark_core.registry import Registry, is_glob
+from benchmark_core.specs import BenchmarkSpec, Resolved
+from benchmark_core.splits import Splits
+
+if TYPE_CHECKING:
+    from benchmark_core.stimuli import StimulusSet
+    from benchmark_core.store import Store
+
+AUTO, ALL = "auto", "all"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score to be: models on a benchmark by a metric.
+
+    ``layer`` is a layer's name, or ``auto``: the metric chooses among the model's layers on training stimuli.
+    """
+
+    models: tuple[Resolved, ...]
+    benchmark: BenchmarkSpec
+    metric: Resolved
+    layer: str
+
+    @property
+    def name(self) -> str:
+        """The cell in words, for progress and errors."""
+        return f"{' + '.join(m.identifier for m in self.models)} on {self.benchmark.name}"
+
+    @property
+    def address(self) -> str:
+        """Where the cell stands on the leaderboard, whatever its inputs are: names a record without a score."""
+        return digest(
+            {
+                "kind": "address",
+                "models": [m.identifier for m in self.models],
+                "benchmark": self.benchmark.name,
+                "benchmark_version": self.benchmark.version,
+                "metric": self.metric.identifier,
+                "layer": self.layer,
+            }
+        )
+
+    def layers(self) -> list[tuple[str, ...]]:
+        """Return, for each model, the layers that the metric gets."""
+        return [candidate_layers(m) if self.layer == AUTO else (self.layer,) for m in self.models]
+
+
+def make_plan(
+    registry: Registry,
+    models: Sequence[str],
+    benchmarks: Sequence[str],
+    metric: str | None = None,
+    layer: str = AUTO,
+) -> tuple[list[Cell], list[str]]:
+    """Turn names and globs into cells, model by model, and notes on pairs that were left out.
+
+    Raises
+    ------
+    InputError
+        For names that are unknown, or pairs named outright that cannot go together.
+    """
+    chosen_models = _unique([m for pattern in models for m in registry.expand_models(pattern)])
+    chosen_benchmarks = [(b, is_glob(pattern)) for pattern in benchmarks for b in registry.expand_benchmarks(pattern)]
+    if not chosen_models or not chosen_benchmarks:
+        raise InputError("name at least one model and one benchmark, e.g. --model pixels --benchmark simulated.V4")
+    cells: dict[str, Cell] = {}
+    notes: list[str] = []
+    rows: list[tuple[Resolved, ...]] = [(m,) for m in chosen_models]
+    for spec, from_glob in chosen_benchmarks:
+        resolved = registry.metric(metric or spec.metric)
+        low, high = resolved.spec.n_models
+        if spec.target_kind not in resolved.spec.accepts:
+            problem = f"{resolved.identifier} cannot score {spec.name}: it accepts {' or '.join(resolved.spec.accepts)}, not {spec.target_kind}"
+            if not from_glob:
+                raise InputError(problem)
+            notes.append(f"skipped: {problem}")
+            continue
+        if low > 1 and not low <= len(chosen_models) <= high:
+            raise InputError(f"{resolved.identifier} compares {low} to {high} models, not {len(chosen_models)}")
+        for row in [tuple(chosen_models)] if low > 1 else rows:
+            for name in _layer_names(row, layer):
+                cell = Cell(row, spec, resolved, name)
+                cells.setdefault(cell.address, cell)
+    order = {m.identifier: i for i, m in enumerate(chosen_models)}
+    return sorted(cells.values(), key=lambda c: order[c.models[0].identifier]), notes
+
+
+def _layer_names(models: Sequence[Resolved], layer: str) -> list[str]:
+    if layer != ALL:
+        return [layer]
+    if len(models) > 1:
+        raise InputError("--layer all works for metrics of one model; name a layer, or use auto")
+    return list(candidate_layers(models[0]))
+
+
+def _unique(models: Sequence[Resolved]) -> list[Resolved]:
+    return list({m.identifier: m for m in models}.values())
+
+
+def splits_of(benchmark: BenchmarkSpec, stimuli: StimulusSet) -> Splits:
+    """Return a benchmark's splits; every id in them must be in the stimulus set."""
+    splits = benchmark.splits(stimuli)
+    for folds in (splits.folds, *splits.by_subject.values()):
+        for fold in folds:
+            stimuli.index([*fold.train, *fold.test])
+    return splits
+
+
+def cell_key(cell: Cell, registry: Registry, precision: str, store: Store) -> str:
+    """Return the key of a cell's score, from manifests alone.
+
+    Raises
+    ------
+    MissingDataError
+        If the benchmark's data or a model's weights are not there.
+    """
+    benchmark = cell.benchmark
+    stimuli = benchmark.stimuli()
+    representations = [
+        list(layer_keys(model, registry.version(model.spec), stimuli, layers, precision, store).values())
+        for model, layers in zip(cell.models, cell.layers(), strict=True)
+    ]
+    target = benchmark.target_hash() if benchmark.target_hash else benchmark.target().hash
+    return score_key(
+        representations=representations,
+        target=target,
+        splits=splits_of(benchmark, stimuli).hash,
+        groups=None if stimuli.groups is None else digest(list(stimuli.groups)),
+        benchmark=benchmark.name,
+        benchmark_version=registry.version(benchmark),
+        metric=cell.metric.spec.name,
+        metric_version=registry.version(cell.metric.spec),
+        parameters=cell.metric.given,
+        layer=cell.layer,
+    )

@@ -1,0 +1,432 @@
+"""``bench``: thin commands over the public API. Progress and errors go to stderr, results to stdout."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from benchmark_core import __version__
+from benchmark_core.errors import BenchError, InputError, MissingDataError
+from benchmark_core.registry import Registry
+
+INTERRUPTED, BAD_INPUT, FAILED, MISSING = 130, 2, 4, 3
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def guarded(command: Command) -> Command:
+    """Turn errors into one line on stderr and the right exit status; ``--debug`` shows the traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except typer.Exit:
+            raise
+        except KeyboardInterrupt:
+            say("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            # The reader (head, less) has gone: not an error. Closing stdout again at exit would raise anew.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except Exception as error:
+            if os.environ.get("BENCH_DEBUG"):
+                raise
+            if isinstance(error, BenchError):
+                say(f"error: {error}")
+                raise typer.Exit(error.status) from None
+            if isinstance(error, OSError) and error.filename:
+                say(f"error: {error.filename}: {error.strerror}")
+                raise typer.Exit(BAD_INPUT) from None
+            say(
+                f"internal error: {type(error).__name__}: {' '.join(str(error).split())} (run again with --debug for the traceback)"
+            )
+            raise typer.Exit(FAILED) from None
+
+    return wrapped  # type: ignore[return-value]
+
+
+def say(line: str) -> None:
+    """Write a line to stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def example(*lines: str) -> str:
+    """Return an epilog that shows how a command is used."""
+    return "Example: " + "\n\n".join(lines)
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Score vision models against recordings of visual cortex.",
+    epilog=example(
+        "bench run --model pixels --model efficientnet-lite0 --benchmark simulated.V4",
+        "then: bench leaderboard",
+    ),
+)
+data_app = typer.Typer(
+    no_args_is_help=True, help="Datasets: what is here, and how to get the rest.", epilog=example("bench data list")
+)
+cache_app = typer.Typer(
+    no_args_is_help=True, help="The cache of activations and kernels.", epilog=example("bench cache info")
+)
+app.add_typer(data_app, name="data")
+app.add_typer(cache_app, name="cache")
+
+PluginsOption = Annotated[
+    list[Path] | None,
+    typer.Option("--plugins", metavar="DIR", help="Folder with plugin files; may be repeated (also BENCH_PLUGINS)."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")]
+RecordsOption = Annotated[
+    Path | None, typer.Option("--records", metavar="DIR", help="Folder of score records (default: BENCH_HOME/records).")
+]
+
+
+def registry(plugins: list[Path] | None) -> Registry:
+    """Return the registry, and report plugin problems on stderr."""
+    found = Registry.default(plugins or [])
+    for problem in found.problems:
+        say(f"warning: {problem}")
+    return found
+
+
+def show_version(value: bool) -> None:
+    """Print the version and stop."""
+    if value:
+        print(f"cortex-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (works anywhere on the line).")] = False,
+) -> None:
+    """Score vision models against recordings of visual cortex."""
+
+
+@app.command("list", epilog=example("bench list models", "bench list benchmarks 'cowley2023.*'"))
+@guarded
+def list_command(
+    kind: Annotated[str | None, typer.Argument(help="models, benchmarks or metrics; all of them if left out.")] = None,
+    pattern: Annotated[str | None, typer.Argument(help="Only names that match this glob.")] = None,
+    plugins: PluginsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List models, benchmarks and metrics."""
+    from benchmark_core.listing import listing, print_listing
+
+    document = listing(registry(plugins), kind, pattern)
+    if as_json:
+        write_json(document)
+    else:
+        print_listing(document)
+
+
+@app.command("info", epilog=example("bench info expansion5l", "bench info cowley2023.V4"))
+@guarded
+def info_command(
+    identifier: Annotated[str, typer.Argument(help="Identifier of a model, benchmark or metric.")],
+    plugins: PluginsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one model, benchmark or metric: parameters, layers, data, source."""
+    from benchmark_core.listing import information, print_information
+
+    document = information(registry(plugins), identifier)
+    if as_json:
+        write_json(document)
+    else:
+        print_information(document)
+
+
+@app.command(
+    "run",
+    epilog=example(
+        "bench run --model pixels --benchmark simulated.V4",
+        "bench run -m 'expansion5l:filters=300' -m efficientnet-lite0 -b 'cowley2023.*' --json",
+    ),
+)
+@guarded
+def run_command(
+    model: Annotated[
+        list[str], typer.Option("--model", "-m", metavar="ID", help="Model identifier or glob; may be repeated.")
+    ],
+    benchmark: Annotated[
+        list[str], typer.Option("--benchmark", "-b", metavar="ID", help="Benchmark or glob; may be repeated.")
+    ],
+    metric: Annotated[
+        str | None, typer.Option(metavar="ID", help="Metric identifier (default: the benchmark's own).")
+    ] = None,
+    layer: Annotated[
+        str, typer.Option(metavar="NAME", help="auto (chosen on training stimuli), all, or a layer's name.")
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, numpy, torch or cupy.")] = "auto",
+    precision: Annotated[str, typer.Option(help="exact, or fast (TF32 and float32 products).")] = "exact",
+    batch_size: Annotated[str, typer.Option(metavar="N", help="auto, or stimuli in a forward pass.")] = "auto",
+    records: RecordsOption = None,
+    plugins: PluginsOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Compute again what is already recorded.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score every model on every benchmark; what is already recorded is not computed again.
+
+    Exit status: 0 all done, 2 bad input, 3 data or weights missing, 4 some cells failed, 130 interrupted.
+    """
+    from benchmark_core.cells import make_plan
+    from benchmark_core.pipeline import Numerics
+    from benchmark_core.progress import progress_display
+    from benchmark_core.records import plain, records_folder
+    from benchmark_core.runner import Runner, check_backend, check_device, check_precision
+    from benchmark_core.tables import print_results
+
+    found = registry(plugins)
+    cells, notes = make_plan(found, model, benchmark, metric, layer)
+    numerics = Numerics(
+        check_device(device), check_backend(backend, device), check_precision(precision), parse_batch_size(batch_size)
+    )
+    for note in notes:
+        say(note)
+    runner = Runner(found, numerics, records_folder(records), force)
+    results: list[dict[str, Any]] = []
+    interrupted = False
+    try:
+        with progress_display() as progress:
+            runner.progress = progress
+            for result in runner.run(cells):
+                results.append(result)
+                if result["error"]:
+                    say(
+                        f"{result['status']}: {' + '.join(result['models'])} on {result['benchmark']}: {result['error']}"
+                    )
+    except KeyboardInterrupt:
+        interrupted = True
+        say(f"interrupted after {len(results)} of {len(cells)} scores; run the same command again to go on")
+    if as_json:
+        shown = [{k: v for k, v in result.items() if k != "provenance"} for result in results]
+        write_json({"results": plain(shown)})
+    else:
+        print_results(results)
+        say(f"records: {runner.records}")
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+    statuses = {result["status"] for result in results}
+    if runner.bad_input:
+        raise typer.Exit(BAD_INPUT)
+    if "failed" in statuses:
+        raise typer.Exit(FAILED)
+    if "missing-data" in statuses:
+        raise typer.Exit(MISSING)
+
+
+@app.command(
+    "leaderboard", epilog=example("bench leaderboard --records leaderboard/records --csv leaderboard/leaderboard.csv")
+)
+@guarded
+def leaderboard_command(
+    records: RecordsOption = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="PATH", help="Where to write the CSV (default: beside the records).")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the leaderboard and write its CSV from the score records."""
+    from benchmark_core.leaderboard import leaderboard, write_csv
+    from benchmark_core.records import read_records, records_folder
+    from benchmark_core.tables import print_leaderboard
+
+    folder = records_folder(records)
+    rows = leaderboard(read_records(folder))
+    path = csv if csv is not None else folder.parent / "leaderboard.csv"
+    write_csv(rows, path)
+    if as_json:
+        write_json({"csv": str(path), "rows": rows})
+    else:
+        print_leaderboard(rows)
+        print(f"{len(rows)} rows in {path}")
+
+
+@data_app.command("list", epilog=example("bench data list"))
+@guarded
+def data_list(plugins: PluginsOption = None, as_json: JsonOption = False) -> None:
+    """List datasets: which parts are here, how large, and how to get the rest."""
+    from benchmark_core.listing import data_listing, print_data_listing
+
+    document = data_listing(registry(plugins))
+    if as_json:
+        write_json(document)
+    else:
+        print_data_listing(document)
+
+
+@data_app.command("fetch", epilog=example("bench data fetch cowley2023"))
+@guarded
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="Name of the dataset.")],
+    plugins: PluginsOption = None,
+) -> None:
+    """Download a public dataset (resumed where it broke off, hashes checked) and import it."""
+    from benchmark_core.specs import import_target
+
+    dataset = find_dataset(registry(plugins), name)
+    if dataset.fetcher is None:
+        hint = (
+            f"; import your own copy with: bench data import {name} --from DIR"
+            if dataset.importer
+            else "; it needs no download"
+        )
+        raise InputError(f"dataset {name!r} cannot be downloaded{hint}")
+    parts = import_target(dataset.fetcher)(say)
+    print(f"{name}: {', '.join(parts)} ready")
+
+
+@data_app.command("import", epilog=example("bench data import cowley2023 --from ~/V4_compact_models/data_V4_responses"))
+@guarded
+def data_import(
+    name: Annotated[str, typer.Argument(help="Name of the dataset.")],
+    source: Annotated[Path, typer.Option("--from", metavar="DIR", help="Folder with the published files.")],
+    plugins: PluginsOption = None,
+) -> None:
+    """Check and convert files that you have."""
+    from benchmark_core.specs import import_target
+
+    dataset = find_dataset(registry(plugins), name)
+    if dataset.importer is None:
+        raise InputError(f"dataset {name!r} cannot be imported: it is built when it is first needed")
+    parts = import_target(dataset.importer)(source, say)
+    print(f"{name}: {', '.join(parts)} ready")
+
+
+@data_app.command("verify", epilog=example("bench data verify cowley2023"))
+@guarded
+def data_verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Datasets; all that are here if left out.")] = None,
+    plugins: PluginsOption = None,
+) -> None:
+    """Check every file of a dataset against its checksum, and ids both ways."""
+    from benchmark_core import datasets
+
+    found = registry(plugins)
+    chosen = (
+        [find_dataset(found, n) for n in names]
+        if names
+        else [d for d in found.datasets() if any(p.present for p in datasets.status(d))]
+    )
+    if not chosen:
+        raise MissingDataError("no dataset is here yet; see: bench data list")
+    bad = False
+    for dataset in chosen:
+        if names and not any(p.present for p in datasets.status(dataset)):
+            raise MissingDataError(
+                f"dataset {dataset.name!r} is not on this machine; get it with {datasets.how_to_get(dataset)}"
+            )
+        problems = datasets.verify(dataset, say)
+        for problem in problems:
+            say(f"error: {problem}")
+        bad = bad or bool(problems)
+        print(f"{dataset.name}: {'whole' if not problems else f'{len(problems)} problem(s)'}")
+    if bad:
+        raise typer.Exit(BAD_INPUT)
+
+
+@cache_app.command("info", epilog=example("bench cache info"))
+@guarded
+def cache_info(as_json: JsonOption = False) -> None:
+    """Show what the cache holds and where it is."""
+    from benchmark_core.listing import size_text
+    from benchmark_core.store import Store, cache_cap
+
+    store = Store.default()
+    usage = store.usage()
+    if as_json:
+        write_json(
+            {
+                "path": str(store.root),
+                "cap_bytes": cache_cap(),
+                "usage": {k: {"files": n, "bytes": b} for k, (n, b) in usage.items()},
+            }
+        )
+        return
+    print(f"{store.root} (cap {size_text(cache_cap())}; BENCH_CACHE_MAX changes it)")
+    for kind, (files, size) in usage.items():
+        print(f"  {kind:<12} {files:>6} files  {size_text(size):>10}")
+
+
+@cache_app.command("prune", epilog=example("bench cache prune --max-size 5GB"))
+@guarded
+def cache_prune(
+    max_size: Annotated[str, typer.Option(metavar="SIZE", help="What may stay, e.g. 5GB; 0 removes everything.")] = "0",
+) -> None:
+    """Remove what was least recently used; it is computed again when needed. Data and records are never touched."""
+    from benchmark_core.listing import size_text
+    from benchmark_core.store import Store, parse_size
+
+    removed, freed = Store.default().prune(parse_size(max_size))
+    print(f"removed {removed} entries, {size_text(freed)}")
+
+
+@app.command("doctor", epilog=example("bench doctor"))
+@guarded
+def doctor_command(plugins: PluginsOption = None, as_json: JsonOption = False) -> None:
+    """Show what is installed, which devices and data are at hand, and what is missing."""
+    from benchmark_core.doctor import examine, print_examination
+
+    document = examine(registry(plugins))
+    if as_json:
+        write_json(document)
+    else:
+        print_examination(document)
+
+
+def find_dataset(found: Registry, name: str) -> Any:
+    """Return a dataset by name, or raise with a suggestion."""
+    from benchmark_core.errors import did_you_mean
+
+    for dataset in found.datasets():
+        if dataset.name == name:
+            return dataset
+    names = [d.name for d in found.datasets()]
+    raise InputError(f"unknown dataset {name!r}.{did_you_mean(name, names) or ' There are: ' + ', '.join(names) + '.'}")
+
+
+def parse_batch_size(text: str) -> int | None:
+    """Turn ``auto`` or a positive whole number into a batch size."""
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise InputError(f"--batch-size {text} is not allowed; use auto or a whole number of at least 1")
+    return int(text)
+
+
+def write_json(document: Any) -> None:
+    """Write one JSON document to stdout."""
+    json.dump(document, sys.stdout, indent=1, allow_nan=False, ensure_ascii=False)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Run the command line; ``--debug`` may stand anywhere."""
+    if "--debug" in sys.argv[1:]:
+        os.environ["BENCH_DEBUG"] = "1"
+        sys.argv = [sys.argv[0], *(a for a in sys.argv[1:] if a != "--debug")]
+    app()
+
+
+if __name__ == "__main__":
+    main()

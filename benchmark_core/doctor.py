@@ -1,0 +1,69 @@
+"""What is installed, which devices and data are at hand."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from benchmark_core.home import bench_cache, bench_home
+from benchmark_core.listing import data_listing, size_text
+from benchmark_core.provenance import package_versions
+from benchmark_core.registry import Registry
+
+
+def examine(registry: Registry) -> dict[str, Any]:
+    """Return versions, devices, folders with their free space, datasets and plugin problems."""
+    return {
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        "devices": _devices(),
+        "cupy": find_spec("cupy") is not None,
+        "folders": {
+            name: _folder(path) for name, path in (("BENCH_HOME", bench_home()), ("BENCH_CACHE", bench_cache()))
+        },
+        **data_listing(registry),
+        "problems": [str(problem) for problem in registry.problems],
+    }
+
+
+def _devices() -> list[str]:
+    import torch
+
+    names = [f"cpu ({torch.get_num_threads()} threads)"]
+    if torch.cuda.is_available():
+        names += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    return names
+
+
+def _folder(path: Path) -> dict[str, Any]:
+    existing = path
+    while not existing.exists():
+        existing = existing.parent
+    return {"path": str(path), "exists": path.exists(), "free_bytes": shutil.disk_usage(existing).free}
+
+
+def print_examination(document: Mapping[str, Any]) -> None:
+    """Print an examination."""
+    print(f"python {document['python']}; " + ", ".join(f"{k} {v}" for k, v in document["packages"].items()))
+    print("devices: " + ", ".join(document["devices"]))
+    print(
+        "cupy: "
+        + (
+            "installed"
+            if document["cupy"]
+            else "not installed (only needed for --backend cupy: pip install 'cortex-bench[gpu]')"
+        )
+    )
+    for name, folder in document["folders"].items():
+        state = "" if folder["exists"] else " (created when needed)"
+        print(f"{name}: {folder['path']}{state}, {size_text(folder['free_bytes'])} free")
+    for dataset in document["datasets"]:
+        here = [p for p in dataset["parts"] if p["present"]]
+        missing = "" if len(here) == len(dataset["parts"]) else f"; the rest: {dataset['get']}"
+        print(f"dataset {dataset['name']}: {len(here)} of {len(dataset['parts'])} parts here{missing}")
+    for problem in document["problems"]:
+        print(f"plugin problem: {problem}")

@@ -1,0 +1,121 @@
+"""From score records to the leaderboard: a table, and a CSV that is a pure function of the records."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark_core.atomic import write_atomically
+
+COLUMNS = (
+    "benchmark",
+    "benchmark_version",
+    "simulated",
+    "metric",
+    "metric_version",
+    "model",
+    "model_version",
+    "trained",
+    "layer",
+    "status",
+    "score",
+    "ci_low",
+    "ci_high",
+    "ceiling",
+    "r_neuroid",
+    "r_neuroid_median",
+    "r_pattern",
+    "alpha",
+    "n_features",
+    "n_stimuli",
+    "n_neuroids",
+    "n_neuroids_valid",
+    "precision",
+    "key",
+    "error",
+)
+
+
+def leaderboard(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of the leaderboard.
+
+    One row per record; a record without a score gives way to one of the same cell with a score. Rows are ordered by
+    benchmark, benchmark version and metric, then by score (best first, those without a score last), then by name,
+    so that scores of different benchmark versions never mix.
+    """
+    scored: list[Mapping[str, Any]] = []
+    unscored: list[Mapping[str, Any]] = []
+    for record in records:
+        (scored if record["status"] == "ok" else unscored).append(record)
+    have = {_cell(record) for record in scored}
+    rows = [row_of(r) for r in [*scored, *(r for r in unscored if _cell(r) not in have)]]
+    return sorted(rows, key=_order)
+
+
+def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one record as a row with the leaderboard's columns."""
+    row = {column: record.get(column) for column in COLUMNS}
+    row["model"] = " + ".join(record["models"])
+    row["model_version"] = " + ".join(map(str, record.get("model_versions", [])))
+    row["trained"] = any(record.get("trained", []))
+    row["alpha"] = _joined(record.get("alpha"))
+    row["n_features"] = _joined(record.get("n_features"))
+    return row
+
+
+def _joined(value: Any) -> Any:
+    return " ".join(_text(v) for v in value) if isinstance(value, list) else value
+
+
+def _cell(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    requested = record.get("requested_layer", record["layer"])
+    return (tuple(record["models"]), record["benchmark"], record["benchmark_version"], record["metric"], requested)
+
+
+def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    score = row["score"]
+    rounded = None if score is None else float(f"{score:.6g}")
+    return (
+        row["benchmark"],
+        int(row["benchmark_version"]),
+        row["metric"],
+        rounded is None,
+        -(rounded or 0.0),
+        row["model"],
+        row["layer"],
+        row["key"],
+    )
+
+
+def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as CSV text: six significant digits, empty where there is no value, ``\\n`` line ends."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([_text(row[column]) for column in COLUMNS])
+    return out.getvalue()
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value + 0.0:.6g}"
+    return str(value)
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write the leaderboard's CSV, atomically.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    write_atomically(path, to_csv(rows).encode())

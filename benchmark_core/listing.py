@@ -1,0 +1,271 @@
+"""What ``bench list``, ``bench info`` and ``bench data list`` show; standard library only."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from typing import Any
+
+from benchmark_core import datasets
+from benchmark_core.errors import InputError, did_you_mean
+from benchmark_core.registry import Registry
+from benchmark_core.specs import (
+    BenchmarkSpec,
+    MetricSpec,
+    ModelSpec,
+    Parameter,
+    canonical,
+    format_value,
+    split_identifier,
+)
+from benchmark_core.tables import print_table
+
+KINDS = ("models", "benchmarks", "metrics")
+
+
+def listing(registry: Registry, kind: str | None = None, pattern: str | None = None) -> dict[str, Any]:
+    """Return names and descriptions of what can be used, and what cannot.
+
+    Raises
+    ------
+    InputError
+        For an unknown kind, or a pattern nothing matches.
+    """
+    if kind is not None and kind not in KINDS:
+        raise InputError(
+            f"cannot list {kind!r}; there are models, benchmarks and metrics.{did_you_mean(kind, list(KINDS))}"
+        )
+    document: dict[str, Any] = {}
+    if kind in (None, "models"):
+        rows = []
+        for name in registry.models.names():
+            spec = registry.models.find(name)
+            rows.append({"name": name, "description": _variant_description(spec, name), "trained": spec.trained})
+        if pattern is None:
+            rows += [
+                {"name": f"{family.prefix}/...", "description": family.description, "trained": None}
+                for family in registry.families
+            ]
+        document["models"] = rows
+    if kind in (None, "benchmarks"):
+        document["benchmarks"] = [
+            {
+                "name": name,
+                "version": spec.version,
+                "description": spec.description,
+                "simulated": spec.simulated,
+                "data": _data_state(spec),
+            }
+            for name in registry.benchmarks.names()
+            for spec in [registry.benchmarks.find(name)]
+        ]
+    if kind in (None, "metrics"):
+        document["metrics"] = [
+            {"name": name, "description": registry.metrics.find(name).description} for name in registry.metrics.names()
+        ]
+    if pattern is not None:
+        for name, rows in document.items():
+            document[name] = [row for row in rows if fnmatch.fnmatch(row["name"], pattern)]
+        if not any(document.values()):
+            raise InputError(f"nothing matches {pattern!r}; see: bench list")
+    document["problems"] = [str(problem) for problem in registry.problems]
+    return document
+
+
+def print_listing(document: Mapping[str, Any]) -> None:
+    """Print a listing as tables."""
+    if document.get("models"):
+        rows = [
+            (r["name"], {True: "trained", False: "untrained", None: ""}[r["trained"]], r["description"])
+            for r in document["models"]
+        ]
+        print_table(("model", "weights", "description"), rows)
+        print()
+    if document.get("benchmarks"):
+        lines = [
+            (
+                r["name"],
+                f"v{r['version']}",
+                r["data"],
+                ("simulated: " if r["simulated"] else "") + r["description"],
+            )
+            for r in document["benchmarks"]
+        ]
+        print_table(("benchmark", "", "data", "description"), lines)
+        print()
+    if document.get("metrics"):
+        print_table(("metric", "description"), [(r["name"], r["description"]) for r in document["metrics"]])
+
+
+def _variant_description(spec: ModelSpec, name: str) -> str:
+    if name == spec.name:
+        return spec.description
+    return f"a name for {canonical(spec.name, spec.variants[name])}"
+
+
+def _data_state(spec: BenchmarkSpec) -> str:
+    states = [part.present for dataset in spec.needs for part in datasets.status(dataset)]
+    if not spec.needs:
+        return "none needed"
+    if all(states):
+        return "here"
+    if any(dataset.simulated for dataset in spec.needs):
+        return "built on first use"
+    return "partly here" if any(states) else "missing"
+
+
+def information(registry: Registry, identifier: str) -> dict[str, Any]:
+    """Return everything a spec says about itself.
+
+    Raises
+    ------
+    InputError
+        If no model, benchmark or metric has this name.
+    """
+    name, _ = split_identifier(identifier)
+    if name in registry.benchmarks.by_name:
+        return _benchmark_information(registry, registry.benchmark(name))
+    if name in registry.metrics.by_name:
+        return _metric_information(registry, registry.metric(identifier).spec)
+    known = [*registry.models.by_name, *registry.benchmarks.by_name, *registry.metrics.by_name]
+    families = [family.prefix + "/" for family in registry.families]
+    if name not in registry.models.by_name and not any(name.startswith(f) for f in families):
+        raise InputError(
+            f"no model, benchmark or metric is named {name!r}.{did_you_mean(name, known) or ' See: bench list.'}"
+        )
+    resolved = registry.model(identifier)
+    spec: ModelSpec = resolved.spec
+    layers = spec.layers(**resolved.parameters) if callable(spec.layers) else spec.layers
+    return {
+        "kind": "model",
+        "name": spec.name,
+        "identifier": resolved.identifier,
+        "version": registry.version(spec),
+        "description": spec.description,
+        "reference": spec.reference,
+        "trained": spec.trained,
+        "layers": list(layers),
+        "parameters": [_parameter(p, resolved.parameters[p.name]) for p in spec.parameters],
+        "variants": {v: canonical(spec.name, values) for v, values in spec.variants.items()},
+        "origin": spec.origin,
+        "example": f"bench run --model {resolved.identifier} --benchmark simulated.V4",
+    }
+
+
+def _benchmark_information(registry: Registry, spec: BenchmarkSpec) -> dict[str, Any]:
+    return {
+        "kind": "benchmark",
+        "name": spec.name,
+        "version": registry.version(spec),
+        "description": spec.description,
+        "reference": spec.reference,
+        "simulated": spec.simulated,
+        "target": spec.target_kind,
+        "metric": spec.metric,
+        "needs": [_dataset(d) for d in spec.needs],
+        "origin": spec.origin,
+        "example": f"bench run --model pixels --benchmark {spec.name}",
+    }
+
+
+def _metric_information(registry: Registry, spec: MetricSpec) -> dict[str, Any]:
+    return {
+        "kind": "metric",
+        "name": spec.name,
+        "version": registry.version(spec),
+        "description": spec.description,
+        "reference": spec.reference,
+        "accepts": list(spec.accepts),
+        "models": list(spec.n_models),
+        "parameters": [_parameter(p, p.default) for p in spec.parameters],
+        "origin": spec.origin,
+        "example": f"bench run --model pixels --benchmark simulated.V4 --metric {spec.name}",
+    }
+
+
+def _parameter(parameter: Parameter, value: Any) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "value": value,
+        "default": parameter.default,
+        "allowed": parameter.allowed,
+        "help": parameter.help,
+    }
+
+
+def print_information(document: Mapping[str, Any]) -> None:
+    """Print what is known about one model, benchmark or metric."""
+    print(f"{document['name']} ({document['kind']}, version {document['version']})")
+    for key in ("description", "reference", "target", "metric"):
+        if document.get(key):
+            print(f"  {key}: {document[key]}")
+    if document.get("simulated"):
+        print("  responses are simulated")
+    if document.get("layers"):
+        print(f"  layers: {', '.join(document['layers'])}")
+    for dataset in document.get("needs", []):
+        here = sum(p["present"] for p in dataset["parts"])
+        print(f"  needs: {dataset['name']} ({here} of {len(dataset['parts'])} parts here; {dataset['get']})")
+    for variant, meaning in document.get("variants", {}).items():
+        print(f"  {variant} is a name for {meaning}")
+    if document.get("parameters"):
+        print()
+        rows = [
+            (p["name"], "-" if p["value"] is None else format_value(p["value"]), p["allowed"], p["help"])
+            for p in document["parameters"]
+        ]
+        print_table(("parameter", "value", "allowed", "meaning"), rows)
+        print()
+    print(f"  defined in {document['origin']}")
+    print(f"  example: {document['example']}")
+
+
+def data_listing(registry: Registry) -> dict[str, Any]:
+    """Return every dataset with the state of its parts."""
+    return {"datasets": [_dataset(dataset) for dataset in registry.datasets()]}
+
+
+def _dataset(dataset: Any) -> dict[str, Any]:
+    parts = [
+        {
+            "part": p.part,
+            "present": p.present,
+            "n_stimuli": p.n_stimuli,
+            "n_neuroids": p.n_neuroids,
+            "bytes": p.n_bytes,
+            "path": str(p.path),
+        }
+        for p in datasets.status(dataset)
+    ]
+    return {
+        "name": dataset.name,
+        "description": dataset.description,
+        "licence": dataset.licence,
+        "source": dataset.source,
+        "simulated": dataset.simulated,
+        "parts": parts,
+        "get": "built on first use" if dataset.simulated else datasets.how_to_get(dataset),
+    }
+
+
+def print_data_listing(document: Mapping[str, Any]) -> None:
+    """Print datasets and their parts."""
+    for dataset in document["datasets"]:
+        print(f"{dataset['name']}: {dataset['description']}")
+        for part in dataset["parts"]:
+            if part["present"]:
+                print(
+                    f"  {part['part']:<10} {part['n_stimuli']} stimuli, {part['n_neuroids']} neuroids, {size_text(part['bytes'])}, {part['path']}"
+                )
+            else:
+                print(f"  {part['part']:<10} not here: {dataset['get']}")
+
+
+def size_text(size: int) -> str:
+    """Write a number of bytes for people (powers of 1000)."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

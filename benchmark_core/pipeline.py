@@ -1,0 +1,265 @@
+"""Both passes for one model and one stimulus set: representations from the store, or computed and stored."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark_core.errors import BenchError, MissingDataError, ModelError
+from benchmark_core.keys import representation_key
+from benchmark_core.preprocessing import Preprocessing
+from benchmark_core.specs import Resolved, import_target
+
+if TYPE_CHECKING:
+    from benchmark_core.arrays import Backend
+    from benchmark_core.representation import Representation
+    from benchmark_core.spool import Spool
+    from benchmark_core.stimuli import StimulusSet
+    from benchmark_core.store import Store
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, how much is done, of how much)."""
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """Where and how to compute; provenance, except for ``precision``, which enters keys.
+
+    Parameters
+    ----------
+    device, backend
+        As chosen by :func:`benchmark_core.arrays.choose_device` and :func:`~benchmark_core.arrays.choose_backend`.
+    precision
+        ``exact`` (float32 forward pass, float64 products) or ``fast`` (TF32 and float32 products, float64 sums).
+    batch_size
+        Stimuli in a forward pass, or None to choose from the memory at hand.
+    """
+
+    device: str = "cpu"
+    backend: str = "numpy"
+    precision: str = "exact"
+    batch_size: int | None = None
+
+    def array_backend(self) -> Backend:
+        """Return the array backend (imports numpy)."""
+        from benchmark_core.arrays import choose_backend
+
+        return choose_backend(self.backend, self.device)
+
+
+def candidate_layers(model: Resolved) -> tuple[str, ...]:
+    """Return the layers a model declares, for its parameters."""
+    layers = model.spec.layers
+    if callable(layers):
+        layers = layers(**model.parameters)
+    names = tuple(layers)
+    if not names:
+        raise ModelError(f"model {model.identifier!r} declares no layers")
+    return names
+
+
+def preprocessing_of(model: Resolved) -> Preprocessing:
+    """Return a model's preprocessing, for its parameters."""
+    chosen = model.spec.preprocessing
+    if callable(chosen) and not isinstance(chosen, Preprocessing):
+        chosen = chosen(**model.parameters)
+    if not isinstance(chosen, Preprocessing):
+        raise ModelError(f"model {model.identifier!r}: preprocessing is {type(chosen).__name__}, not Preprocessing")
+    return chosen
+
+
+def weights_of(model: Resolved, store: Store) -> str:
+    """Return the recipe of a model's weights, or the SHA-256 of their file.
+
+    Raises
+    ------
+    MissingDataError
+        If the file is not there.
+    """
+    weights = model.spec.weights
+    if callable(weights):
+        weights = weights(**model.parameters)
+    if isinstance(weights, Path):
+        if not weights.is_file():
+            raise MissingDataError(f"weights of {model.identifier} are missing: {weights}")
+        return store.weights_sha256(weights)
+    return str(weights)
+
+
+def layer_keys(
+    model: Resolved, version: str, stimuli: StimulusSet, layers: Sequence[str], precision: str, store: Store
+) -> dict[str, str]:
+    """Return the representation key of each layer; opens no image and imports no torch."""
+    weights, preprocessing = weights_of(model, store), preprocessing_of(model).as_key()
+    return {
+        layer: _key(model, version, weights, preprocessing, stimuli.manifest_hash, [layer], precision)
+        for layer in layers
+    }
+
+
+def _key(
+    model: Resolved,
+    version: str,
+    weights: str,
+    preprocessing: dict[str, Any],
+    stimuli: str,
+    layers: Sequence[str],
+    precision: str,
+) -> str:
+    return representation_key(
+        model=model.spec.name,
+        version=version,
+        parameters=model.given,
+        weights=weights,
+        preprocessing=preprocessing,
+        stimuli=stimuli,
+        layers=layers,
+        policy=precision,
+    )
+
+
+@dataclass
+class Pipeline:
+    """Gives representations; keeps the last model loaded, so that several benchmarks share it."""
+
+    store: Store
+    numerics: Numerics
+    progress: Progress = lambda what, done, total: None
+    _loaded: dict[str, Any] = field(default_factory=dict, repr=False)
+    _held: dict[str, tuple[Representation, dict[str, Any]]] = field(default_factory=dict, repr=False)
+
+    def representations(
+        self, model: Resolved, version: str, stimuli: StimulusSet, layers: Sequence[str]
+    ) -> dict[str, tuple[Representation, dict[str, Any]]]:
+        """Return {layer: (representation, how it came about)}.
+
+        What the store holds is read; everything else is extracted together, each stimulus forwarded once. Of several
+        processes asking for the same thing one computes it.
+        """
+        keys = layer_keys(model, version, stimuli, layers, self.numerics.precision, self.store)
+        self._held = {key: value for key, value in self._held.items() if key in keys.values()}
+        found = self._read(keys)
+        if len(found) < len(keys):
+            weights, preprocessing = weights_of(model, self.store), preprocessing_of(model).as_key()
+
+            def spool_key(names: Sequence[str]) -> str:
+                return _key(
+                    model, version, weights, preprocessing, stimuli.manifest_hash, names, self.numerics.precision
+                )
+
+            # A run that was killed between two layers of pass 2 left a spool of all of them: go on with that one.
+            together = list(layers)
+            if not (self.store.spool_path(spool_key(together)) / "plan.json").is_file():
+                together = [layer for layer in layers if layer not in found]
+            key = spool_key(together)
+            with self.store.lock(key):
+                found = self._read(keys)
+                absent = [layer for layer in layers if layer not in found]
+                if absent:
+                    self._compute(model, stimuli, together, absent, keys, self.store.spool_path(key))
+                    found = self._read(keys)
+        missing = [layer for layer in layers if layer not in found]
+        if missing:
+            raise BenchError(f"the store {self.store.root} lost layer {missing[0]!r} of {model.identifier}; run again")
+        return {layer: found[layer] for layer in layers}
+
+    def _read(self, keys: dict[str, str]) -> dict[str, tuple[Representation, dict[str, Any]]]:
+        from benchmark_core.representation import Representation
+
+        found = {}
+        for layer, key in keys.items():
+            held = self._held.get(key) or Representation.load(
+                self.store.kernel_path(key), self.numerics.array_backend()
+            )
+            if held is not None:
+                found[layer] = self._held[key] = held
+        return found
+
+    def _compute(
+        self,
+        model: Resolved,
+        stimuli: StimulusSet,
+        together: Sequence[str],
+        absent: Sequence[str],
+        keys: dict[str, str],
+        folder: Path,
+    ) -> None:
+        """Extract ``together`` and reduce the layers that are absent from the store."""
+        from benchmark_core.representation import from_spool
+        from benchmark_core.spool import DamagedChunkError
+
+        for _ in range(3):
+            spool = self._extract(model, stimuli, together, folder)
+            try:
+                for layer in absent:
+                    started = time.perf_counter()
+                    representation = from_spool(
+                        spool,
+                        layer,
+                        stimuli.stimulus_ids,
+                        key=keys[layer],
+                        backend=self.numerics.array_backend(),
+                        exact=self.numerics.precision == "exact",
+                        progress=lambda done, total, layer=layer: self.progress(  # type: ignore[misc]
+                            f"{model.identifier} {layer}: kernel", done, total
+                        ),
+                    )
+                    provenance = {
+                        "extraction_seconds": spool.seconds,
+                        "extracted_layers": list(together),
+                        "kernel_seconds": time.perf_counter() - started,
+                        "batch_size": spool.batch_size,
+                        "spool_bytes": 4 * len(stimuli) * sum(spool.n_features(name) for name in together),
+                        "device": self.numerics.device,
+                        "peak_rss_bytes": peak_rss(),
+                    }
+                    representation.save(self.store.kernel_path(keys[layer]), provenance)
+                    self._held[keys[layer]] = representation, provenance
+                break
+            except DamagedChunkError:
+                continue  # the chunk was set aside: extract it again
+        else:
+            raise BenchError(f"the spool {folder} keeps failing its checksums; check the disk it is on")
+        spool.delete()
+
+    def _extract(self, model: Resolved, stimuli: StimulusSet, layers: Sequence[str], folder: Path) -> Spool:
+        from benchmark_core.extraction import extract
+
+        return extract(
+            self._load(model),
+            stimuli,
+            preprocessing_of(model),
+            layers,
+            folder,
+            device=self.numerics.device,
+            precision=self.numerics.precision,  # type: ignore[arg-type]
+            batch_size=self.numerics.batch_size,
+            progress=lambda done, total: self.progress(f"{model.identifier}: activations", done, total),
+        )
+
+    def _load(self, model: Resolved) -> Any:
+        """Return the wrapped model on its device."""
+        from benchmark_core.extraction import wrap
+
+        if model.identifier not in self._loaded:
+            self._loaded.clear()
+            wrapped = wrap(import_target(model.spec.load)(**model.parameters), model.identifier)
+            wrapped.to(self.numerics.device)
+            self._loaded[model.identifier] = wrapped
+        return self._loaded[model.identifier]
+
+
+def peak_rss() -> int:
+    """Return the largest resident set of this process so far, in bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows keeps its own count
+        import psutil
+
+        return int(getattr(psutil.Process().memory_info(), "peak_wset", 0))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) if sys.platform == "darwin" else int(peak) * 1024

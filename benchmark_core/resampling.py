@@ -1,0 +1,171 @@
+"""Bootstrap over stimuli by weighted moments: resamples are counts, and statistics are matrix products with them.
+
+No resampled copy of the data is ever made: a resample in which stimulus i appears w_i times has the weighted mean
+``sum w_i x_i / sum w_i``, so a thousand resamples of a thousand neuroids are a few matrix products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark_core.keys import digest
+
+FLAT = 1e-12  # a variance below this fraction of the whole sample's is rounding
+MINIMUM_STIMULI = 3  # two points always correlate perfectly
+
+
+def resample_counts(
+    stimulus_ids: Sequence[str], n_resamples: int, seed: int, groups: Sequence[str] | None = None
+) -> np.ndarray:
+    """Draw stimuli (or whole groups of stimuli) with replacement.
+
+    A pure function of its arguments, so every model meets the same resamples.
+
+    Parameters
+    ----------
+    stimulus_ids
+        Ids of the stimuli to draw from, shape (n,).
+    n_resamples
+        Number of resamples.
+    seed
+        Of a Philox generator whose key is a hash of seed, ids and groups.
+    groups
+        Group of each stimulus; all stimuli of a group are drawn together.
+
+    Returns
+    -------
+    (n_resamples, n) float64: how often each stimulus appears in each resample. Without groups each row sums to n.
+    """
+    units = list(groups) if groups is not None else list(stimulus_ids)
+    names = sorted(set(units))
+    position = {name: i for i, name in enumerate(names)}
+    document = {"what": "bootstrap", "seed": seed, "ids": list(stimulus_ids), "groups": units}
+    random = np.random.Generator(np.random.Philox(key=int(digest(document)[:32], 16)))
+    drawn = np.floor(random.random((n_resamples, len(names))) * len(names)).astype(np.int64)
+    flat = (drawn + len(names) * np.arange(n_resamples)[:, None]).ravel()
+    counts = np.bincount(flat, minlength=n_resamples * len(names)).reshape(n_resamples, len(names))
+    return counts[:, [position[unit] for unit in units]].astype(np.float64)
+
+
+def standardise(values: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centre and scale the columns over the stimuli present.
+
+    Parameters
+    ----------
+    values
+        (n, m).
+    present
+        (n, m) booleans.
+
+    Returns
+    -------
+    Standardised values (0 where absent or constant), the standard deviations (m,) with divisor n, and whether each
+    column is constant (m,): a standard deviation below 1e-12 of the largest magnitude.
+    """
+    counts = np.maximum(present.sum(axis=0), 1)
+    filled = np.where(present, values, 0.0)
+    centred = np.where(present, filled - filled.sum(axis=0) / counts, 0.0)
+    peak = np.abs(centred).max(axis=0, initial=0.0)
+    scaled = centred / np.where(peak > 0, peak, 1.0)
+    deviation = np.sqrt((scaled**2).sum(axis=0) / counts)
+    flat = deviation * peak <= 1e-12 * np.abs(filled).max(axis=0, initial=0.0)
+    scaled = np.where(flat, 0.0, scaled / np.where(flat, 1.0, deviation))
+    return scaled, deviation * peak, flat
+
+
+def weighted_statistics(
+    weights: np.ndarray, predicted: np.ndarray, measured: np.ndarray, noise: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return Pearson r and reliability of each neuroid in each resample.
+
+    Parameters
+    ----------
+    weights
+        (n_resamples, n) counts; a single row of ones gives the sample itself.
+    predicted, measured
+        (n, m); stimuli where either is NaN are left out of that neuroid.
+    noise
+        (n, m) variance of the noise in ``measured`` (see :func:`benchmark_core.reliability.mean_noise`), or None
+        where trials are not at hand.
+
+    Returns
+    -------
+    r
+        (n_resamples, m). 0 for a constant prediction; NaN for a constant response or fewer than three stimuli.
+    reliability
+        (n_resamples, m): 1 - mean noise / variance of the stimulus means (divisor n - 1); NaN for a constant response,
+        fewer than three stimuli, or without ``noise``.
+    """
+    present = np.isfinite(predicted) & np.isfinite(measured)
+    x, _, x_flat = standardise(predicted, present)
+    y, deviation, y_flat = standardise(measured, present)
+    if present.all():
+        total = weights.sum(axis=1, keepdims=True)
+    else:
+        total = weights @ present.astype(np.float64)
+    enough = total >= MINIMUM_STIMULI
+    safe = np.maximum(total, 1.0)
+    mean_x, mean_y = weights @ x / safe, weights @ y / safe
+    variance_x = weights @ x**2 / safe - mean_x**2
+    variance_y = weights @ y**2 / safe - mean_y**2
+    silent = y_flat[None, :] | (variance_y < FLAT) | ~enough
+    still = x_flat[None, :] | (variance_x < FLAT)
+    product = np.where(silent | still, 1.0, variance_x * variance_y)
+    r = np.where(still, 0.0, np.clip((weights @ (x * y) / safe - mean_x * mean_y) / np.sqrt(product), -1.0, 1.0))
+    r = np.where(silent, np.nan, r)
+    if noise is None:
+        return r, np.full(r.shape, np.nan)
+    known = np.isfinite(noise)
+    unknown = (present & ~known).any(axis=0)
+    relative = np.where(present & known, noise, 0.0) / np.where(y_flat, 1.0, deviation**2)
+    unbiased = np.where(silent, 1.0, variance_y * safe / np.maximum(safe - 1.0, 1.0))
+    reliability = 1.0 - (weights @ relative / safe) / unbiased
+    return r, np.where(silent | unknown[None, :], np.nan, reliability)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A bootstrap estimate.
+
+    Parameters
+    ----------
+    value
+        Bias-corrected: 2 estimate - mean of the resamples.
+    low, high
+        value -+ 1.96 standard errors.
+    standard_error
+        Standard deviation of the resamples, times the factor for folds.
+    estimate
+        The uncorrected estimate.
+    bias
+        mean of the resamples - estimate, which was subtracted.
+    """
+
+    value: float
+    low: float
+    high: float
+    standard_error: float
+    estimate: float
+    bias: float
+
+
+def fold_factor(n_folds: int) -> float:
+    """Return sqrt(1 + k / (k - 1)), by which k overlapping training sets widen a standard error; 1 for a fixed split.
+
+    Nadeau and Bengio (2003), Machine Learning 52:239, with a test-to-training ratio of 1 / (k - 1).
+    """
+    return 1.0 if n_folds == 1 else float(np.sqrt(1 + n_folds / (n_folds - 1)))
+
+
+def bootstrap_interval(estimate: float, resamples: np.ndarray, factor: float = 1.0) -> Interval | None:
+    """Return the bias-corrected estimate and its 95 % interval, or None if the estimate or all resamples are NaN."""
+    finite = resamples[np.isfinite(resamples)]
+    if not np.isfinite(estimate) or len(finite) < 2:
+        return None
+    bias = float(finite.mean()) - estimate
+    error = float(finite.std(ddof=1)) * factor
+    value = estimate - bias
+    return Interval(value, value - 1.96 * error, value + 1.96 * error, error, float(estimate), bias)

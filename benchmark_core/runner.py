@@ -1,0 +1,367 @@
+"""Runs cells: keys, representations, metric, record. One failing cell never stops the rest."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from benchmark_core.cells import AUTO, Cell, cell_key, make_plan, splits_of
+from benchmark_core.errors import BenchError, InputError, MissingDataError
+from benchmark_core.pipeline import Numerics, Pipeline, Progress, peak_rss
+from benchmark_core.provenance import environment
+from benchmark_core.records import FORMAT, Score, plain, read_record, record_path, records_folder, write_record
+from benchmark_core.registry import Registry, describe
+from benchmark_core.specs import import_target
+from benchmark_core.stimuli import match_stimuli
+from benchmark_core.store import Store, cache_cap, write_arrays
+
+
+@dataclass
+class Runner:
+    """Scores cells one after another.
+
+    Parameters
+    ----------
+    registry
+        Where plugins come from.
+    numerics
+        Device, backend, precision and batch size.
+    records
+        Folder of score records.
+    force
+        Compute scores again that are already recorded.
+    progress
+        Called with (what, done, total).
+    debug
+        Print the traceback of a failing cell.
+    bad_input
+        Set when a cell failed because of what the user gave it.
+    """
+
+    registry: Registry
+    numerics: Numerics = field(default_factory=Numerics)
+    records: Path = field(default_factory=records_folder)
+    force: bool = False
+    progress: Progress = lambda what, done, total: None
+    debug: bool = False
+    bad_input: bool = False
+
+    def __post_init__(self) -> None:
+        self.store = Store.default()
+        self._pipeline: Pipeline | None = None
+
+    def run(self, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
+        """Yield the result of each cell as soon as it is there."""
+        for cell in cells:
+            yield self.run_cell(cell)
+        if any_over_cap(self.store):
+            self.store.prune(cache_cap())
+
+    def run_cell(self, cell: Cell) -> dict[str, Any]:
+        """Score one cell, or read its record; errors become a record too.
+
+        Raises
+        ------
+        InputError
+            Only if the record cannot be written.
+        """
+        key = None
+        try:
+            key = cell_key(cell, self.registry, self.numerics.precision, self.store)
+            path = record_path(self.records, key)
+            if not self.force and path.is_file():
+                record = read_record(path)
+                if record["status"] == "ok":
+                    return {**record, "cached": True}
+            record = self._score(cell, key)
+        except MissingDataError as error:
+            record = self._without_score(cell, key, "missing-data", str(error))
+        except BenchError as error:
+            self.bad_input = self.bad_input or isinstance(error, InputError)
+            record = self._without_score(cell, key, "failed", str(error))
+        except Exception as error:
+            # A plugin may raise anything; the run goes on.
+            record = self._without_score(cell, key, "failed", describe(error))
+            if self.debug:
+                traceback.print_exc()
+        write_record(self.records, record)
+        if record["status"] == "ok":
+            record_path(self.records, cell.address).unlink(missing_ok=True)
+        return {**record, "cached": False}
+
+    def pipeline(self) -> Pipeline:
+        """Return the pipeline on the device asked for (imports torch)."""
+        if self._pipeline is None:
+            from benchmark_core.arrays import choose_backend, choose_device
+
+            device = choose_device(self.numerics.device)
+            backend = choose_backend(self.numerics.backend, device)
+            self.numerics = replace(self.numerics, device=device, backend=backend.name)
+            self._pipeline = Pipeline(self.store, self.numerics, self.progress)
+        return self._pipeline
+
+    def _score(self, cell: Cell, key: str) -> dict[str, Any]:
+        pipeline = self.pipeline()
+        stimuli = cell.benchmark.stimuli()
+        target = cell.benchmark.target()
+        ids = getattr(target, "stimulus_ids", None)
+        if ids is not None:
+            match_stimuli(stimuli.stimulus_ids, ids, f"{cell.benchmark.name}: responses")
+        found = [
+            pipeline.representations(model, self.registry.version(model.spec), stimuli, layers)
+            for model, layers in zip(cell.models, cell.layers(), strict=True)
+        ]
+        started = time.perf_counter()
+        self.progress(f"{cell.name}: {cell.metric.identifier}", 0, 1)
+        options: dict[str, Any] = dict(cell.metric.parameters)
+        if stimuli.groups is not None:
+            options["groups"] = dict(zip(stimuli.stimulus_ids, stimuli.groups, strict=True))
+        compute = import_target(cell.metric.spec.compute)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            score = compute(
+                [{layer: held[0] for layer, held in of_model.items()} for of_model in found],
+                target,
+                splits_of(cell.benchmark, stimuli),
+                **options,
+            )
+        if not isinstance(score, Score):
+            raise BenchError(f"metric {cell.metric.identifier} returned {type(score).__name__}, not Score")
+        metric_seconds = time.perf_counter() - started
+        self.progress(f"{cell.name}: {cell.metric.identifier}", 1, 1)
+        origins = [{layer: held[1] for layer, held in of_model.items()} for of_model in found]
+        record = self._frame(cell, key) | self._values(cell, score, found, [str(w.message) for w in caught])
+        record |= {
+            "seconds": round(metric_seconds + sum(_seconds(of_model) for of_model in origins), 3),
+            "peak_rss_bytes": max(peak_rss(), *(o["peak_rss_bytes"] for m in origins for o in m.values())),
+            "device": self.numerics.device,
+        }
+        record["provenance"] = {
+            "metric_seconds": metric_seconds,
+            "representations": [
+                {
+                    "model": model.identifier,
+                    "version": self.registry.version(model.spec),
+                    "parameters": model.parameters,
+                    "layers": {layer: {"key": held[0].key, **held[1]} for layer, held in of_model.items()},
+                }
+                for model, of_model in zip(cell.models, found, strict=True)
+            ],
+            **environment(self.numerics),
+        }
+        if score.arrays:
+            write_arrays(
+                self.store.predictions_path(key), score.arrays, {"key": key, "stimulus_ids": list(stimuli.stimulus_ids)}
+            )
+        return record
+
+    def _values(self, cell: Cell, score: Score, found: Any, caught: list[str]) -> dict[str, Any]:
+        """Return the fields of a record that the metric determines."""
+        used = [
+            folds or tuple(layers)
+            for folds, layers in zip(score.layers or [()] * len(found), cell.layers(), strict=True)
+        ]
+        main = [max(sorted(set(folds)), key=folds.count) for folds in used]
+        features = [of_model[layer][0].n_features for of_model, layer in zip(found, main, strict=True)]
+        record: dict[str, Any] = {
+            "status": "ok",
+            "score": score.value,
+            "ci_low": score.ci_low,
+            "ci_high": score.ci_high,
+            **score.fields,
+            "layer": " + ".join(main),
+            "n_features": features[0] if len(features) == 1 else features,
+            "subjects": score.subjects,
+            "details": score.details,
+            "warnings": list(dict.fromkeys([*score.warnings, *caught])),
+            "error": None,
+        }
+        if any(len(set(folds)) > 1 for folds in used):
+            record["layers"] = [list(folds) for folds in used] if len(used) > 1 else list(used[0])
+        return dict(plain(record))
+
+    def _frame(self, cell: Cell, key: str) -> dict[str, Any]:
+        """Return the fields of a record that say which cell it is."""
+        record: dict[str, Any] = {
+            "format": FORMAT,
+            "key": key,
+            "models": [m.identifier for m in cell.models],
+            "model_versions": [self.registry.version(m.spec) for m in cell.models],
+            "trained": [m.spec.trained for m in cell.models],
+            "benchmark": cell.benchmark.name,
+            "benchmark_version": cell.benchmark.version,
+            "simulated": cell.benchmark.simulated,
+            "metric": cell.metric.identifier,
+            "metric_version": self.registry.version(cell.metric.spec),
+            "precision": self.numerics.precision,
+            "requested_layer": cell.layer,
+            "layer": cell.layer,
+        }
+        if len(cell.models) == 1:
+            record["model"] = cell.models[0].identifier
+        return record
+
+    def _without_score(self, cell: Cell, key: str | None, status: str, error: str) -> dict[str, Any]:
+        """Return the record of a cell that has no score; it stands at the cell's address until one does."""
+        return self._frame(cell, cell.address) | {
+            "status": status,
+            "score": None,
+            "ci_low": None,
+            "ci_high": None,
+            "ceiling": None,
+            "n_features": None,
+            "n_stimuli": None,
+            "n_neuroids": None,
+            "subjects": {},
+            "details": {"score_key": key},
+            "warnings": [],
+            "seconds": None,
+            "peak_rss_bytes": peak_rss(),
+            "device": self.numerics.device,
+            "error": " ".join(error.split()),
+            "provenance": environment(self.numerics),
+        }
+
+
+def any_over_cap(store: Store) -> bool:
+    """Whether the cache holds more than its cap."""
+    return sum(size for _, size in store.usage().values()) > cache_cap()
+
+
+def _seconds(of_model: Mapping[str, Mapping[str, Any]]) -> float:
+    """Return the work that a model's layers rest on; an extraction of several layers together counts once."""
+    extractions = {tuple(o["extracted_layers"]): o["extraction_seconds"] for o in of_model.values()}
+    return float(sum(extractions.values()) + sum(o["kernel_seconds"] for o in of_model.values()))
+
+
+def run(
+    models: str | Sequence[str],
+    benchmarks: str | Sequence[str],
+    *,
+    metric: str | None = None,
+    layer: str = AUTO,
+    device: str = "auto",
+    backend: str = "auto",
+    precision: str = "exact",
+    batch_size: int | None = None,
+    records: Path | str | None = None,
+    plugins: Sequence[Path | str] = (),
+    force: bool = False,
+    registry: Registry | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Score every model on every benchmark and return the results, failed ones included.
+
+    Parameters
+    ----------
+    models, benchmarks
+        Identifiers or globs.
+    metric
+        Metric identifier; by default each benchmark's own.
+    layer
+        ``auto`` (chosen on training stimuli), ``all``, or a layer's name.
+    device, backend, precision, batch_size
+        As on the command line.
+    records
+        Folder of score records (default: ``BENCH_HOME/records``).
+    plugins
+        Folders of drop-in plugins.
+    force
+        Compute again what is already recorded.
+
+    Raises
+    ------
+    InputError
+        For anything named that is not known or not allowed.
+    """
+    found = registry or Registry.default([Path(p) for p in plugins])
+    cells, _ = make_plan(found, _listed(models), _listed(benchmarks), metric, layer)
+    numerics = Numerics(
+        check_device(device), check_backend(backend, device), check_precision(precision), check_batch(batch_size)
+    )
+    runner = Runner(found, numerics, records_folder(Path(records) if records else None), force)
+    if progress:
+        runner.progress = progress
+    return list(runner.run(cells))
+
+
+def score(model: str, benchmark: str, **options: Any) -> Score:
+    """Score one model on one benchmark.
+
+    Parameters
+    ----------
+    model, benchmark
+        Identifiers.
+    **options
+        Those of :func:`run`.
+
+    Raises
+    ------
+    MissingDataError
+        If data or weights are not on this machine.
+    BenchError
+        If the score could not be computed.
+
+    Examples
+    --------
+    >>> from benchmark_core import score
+    >>> score("pixels", "simulated.V4").value  # doctest: +SKIP
+    """
+    results = run(model, benchmark, **options)
+    if len(results) != 1:
+        raise InputError(f"{model!r} on {benchmark!r} stands for {len(results)} scores; use benchmark_core.run")
+    record = results[0]
+    if record["status"] == "missing-data":
+        raise MissingDataError(record["error"])
+    if record["status"] != "ok":
+        raise BenchError(record["error"])
+    return Score(
+        value=record["score"],
+        ci_low=record["ci_low"],
+        ci_high=record["ci_high"],
+        fields={k: v for k, v in record.items() if k not in ("details", "subjects", "provenance", "warnings")},
+        details=record["details"],
+        subjects=record["subjects"],
+        layers=(tuple(record.get("layers", [record["layer"]])),),
+        warnings=tuple(record["warnings"]),
+        record=record,
+    )
+
+
+def check_precision(precision: str) -> str:
+    """Return the precision if it is known."""
+    if precision not in ("exact", "fast"):
+        raise InputError(f"unknown precision {precision!r}; use exact or fast")
+    return precision
+
+
+def check_batch(batch_size: int | None) -> int | None:
+    """Return the batch size if it is positive."""
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch size {batch_size} is not allowed; use auto or a whole number of at least 1")
+    return batch_size
+
+
+def check_device(device: str) -> str:
+    """Return a device if it is known and there; ``auto`` and ``cpu`` import no torch."""
+    from benchmark_core.arrays import choose_device
+
+    return device if device in ("auto", "cpu") else choose_device(device)
+
+
+def check_backend(backend: str, device: str) -> str:
+    """Return a backend if it is known and can use the device."""
+    from benchmark_core.arrays import choose_backend
+
+    if backend != "auto":
+        choose_backend(backend, "cuda:0" if device == "auto" and backend == "cupy" else device)
+    return backend
+
+
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)

@@ -1,0 +1,102 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+RULE = "-"
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
+    """Print aligned columns; those named in ``right`` are aligned to the right.
+
+    The last column is cut to the width of a terminal; nothing is cut where stdout is not one.
+    """
+    cells = [list(headings), *(list(row) for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(headings))]
+    limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for number, row in enumerate(cells):
+        parts = [
+            text.rjust(width) if heading in right else text.ljust(width)
+            for text, width, heading in zip(row, widths, headings, strict=True)
+        ]
+        line = "  ".join(parts).rstrip()
+        print(line if limit is None or len(line) <= limit else line[: limit - 1] + "…")
+        if number == 0:
+            print("  ".join(RULE * width for width in widths)[:limit])
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Write a number with a fixed count of decimals, or a dash where there is none."""
+    return "-" if not isinstance(value, (int, float)) else f"{value + 0.0:.{digits}f}"
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    """Write a 95 % interval."""
+    if row.get("ci_low") is None or row.get("ci_high") is None:
+        return "-"
+    return f"{row['ci_low']:.3f} to {row['ci_high']:.3f}"
+
+
+def benchmark_name(row: Mapping[str, Any]) -> str:
+    """Write a benchmark with its version, and say so where its responses are simulated."""
+    simulated = " (simulated)" if row.get("simulated") else ""
+    return f"{row['benchmark']} v{row['benchmark_version']}{simulated}"
+
+
+def print_results(results: Sequence[Mapping[str, Any]]) -> None:
+    """Print the results of a run, one line each, and their warnings."""
+    if not results:
+        return
+    headings = ("model", "benchmark", "score", "95 % interval", "ceiling", "r", "layer", "time")
+    rows = [
+        (
+            " + ".join(r["models"]),
+            benchmark_name(r),
+            number(r["score"]) if r["status"] == "ok" else r["status"],
+            interval(r),
+            number(r.get("ceiling")),
+            number(r.get("r_neuroid")),
+            r["layer"] if "layers" not in r else f"{r['layer']} (varies)",
+            "recorded" if r["cached"] else seconds(r["seconds"]),
+        )
+        for r in results
+    ]
+    print_table(headings, rows, right=("score", "ceiling", "r", "time"))
+    for r in results:
+        for warning in r["warnings"]:
+            print(f"note on {' + '.join(r['models'])}, {r['benchmark']}: {warning}")
+
+
+def seconds(value: float | None) -> str:
+    """Write a duration."""
+    if value is None:
+        return "-"
+    return f"{value:.1f} s" if value < 120 else f"{value / 60:.1f} min"
+
+
+def print_leaderboard(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print one table per benchmark and metric."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((benchmark_name(row), row["metric"]), []).append(row)
+    for (benchmark, metric), members in groups.items():
+        print(f"{benchmark}, {metric}")
+        headings = ("model", "score", "95 % interval", "ceiling", "r", "layer", "features")
+        lines = [
+            (
+                row["model"],
+                number(row["score"]) if row["status"] == "ok" else row["status"],
+                interval(row),
+                number(row["ceiling"]),
+                number(row["r_neuroid"]),
+                str(row["layer"]),
+                "-" if row["n_features"] is None else str(row["n_features"]),
+            )
+            for row in members
+        ]
+        print_table(headings, lines, right=("score", "ceiling", "r", "features"))
+        print()
