@@ -1,0 +1,27 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Point BENCH_HOME and BENCH_CACHE to new folders below ``tmp_path``; return the first (not yet made)."""
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Return the folder of real recordings (``BENCH_TEST_DATA``), or skip the test."""
+    folder = Path(os.environ.get("BENCH_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not (folder / "cowley2023").is_dir():
+        pytest.skip(f"no real recordings in {folder}; set BENCH_TEST_DATA to a folder that holds cowley2023/")
+    return folder
