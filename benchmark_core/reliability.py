@@ -38,7 +38,7 @@ def mean_noise(trials: np.ndarray) -> np.ndarray:
 def spearman_brown(r: np.ndarray) -> np.ndarray:
     """Return the reliability of the whole from the correlation of its halves, 2r / (1 + r)."""
     r = np.asarray(r, dtype=np.float64)
-    return np.divide(2 * r, 1 + r, out=np.full(r.shape, np.nan), where=(r > -1))
+    return np.asarray(np.divide(2 * r, 1 + r, out=np.full(r.shape, np.nan), where=(r > -1)))
 
 
 def half_means(trials: np.ndarray, n_splits: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -102,10 +102,7 @@ def weighted_statistics(
     present = np.isfinite(predicted) & np.isfinite(measured)
     x, _, x_flat = standardise(predicted, present)
     y, deviation, y_flat = standardise(measured, present)
-    if present.all():
-        total = weights.sum(axis=1, keepdims=True)
-    else:
-        total = weights @ present.astype(np.float64)
+    total = weights.sum(axis=1, keepdims=True) if present.all() else weights @ present.astype(np.float64)
     enough = total >= MINIMUM_STIMULI
     safe = np.maximum(total, 1.0)
     mean_x, mean_y = weights @ x / safe, weights @ y / safe

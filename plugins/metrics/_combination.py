@@ -1,0 +1,134 @@
+"""From subjects to one score: averages, standard errors of averages, counts, held-out predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmark_core.assembly import Responses
+from benchmark_core.records import Score
+from benchmark_core.resampling import fold_factor
+from plugins.metrics._predictivity import FoldPredictions, SubjectScore, mean_of, number
+
+
+def combine(
+    target: Responses,
+    scores: Mapping[str, SubjectScore],
+    folds_of: Mapping[str, Sequence[FoldPredictions]],
+    notes: Sequence[str] = (),
+    layers: Sequence[str] = (),
+) -> Score:
+    """Average over subjects; standard errors come from the resamples of that average."""
+    values = {subject: score.values for subject, score in scores.items()}
+
+    def average(name: str) -> float | None:
+        return mean_of([v.get(name) for v in values.values()])
+
+    def standard_error(statistic: str, subjects: Sequence[str]) -> float | None:
+        if not subjects:
+            return None
+        centred = []
+        for subject in subjects:
+            draws = scores[subject].resamples[statistic]
+            finite = np.isfinite(draws)
+            centre = draws[finite].mean() if finite.any() else np.nan
+            centred.append(scores[subject].factor * (draws - centre))
+        mean = np.mean(centred, axis=0)
+        mean = mean[np.isfinite(mean)]
+        return float(mean.std(ddof=1)) if len(mean) > 1 else None
+
+    def around(value: float | None, error: float | None) -> tuple[float, float] | None:
+        return None if value is None or error is None else (value - 1.96 * error, value + 1.96 * error)
+
+    usable = [s for s, v in values.items() if v["score"] is not None]
+    value, error = average("score"), standard_error("score", usable)
+    low, high = around(value, error) or (None, None)
+    warnings = [*notes, *(f"{s}: {w}" if len(scores) > 1 else w for s in scores for w in scores[s].warnings)]
+    if len(usable) < len(values):
+        warnings.append(f"score rests on {len(usable)} of {len(values)} subjects")
+    errors = {
+        n: standard_error(n, [s for s, v in values.items() if v[n] is not None]) for n in ("r_neuroid", "r_pattern")
+    }
+    tested = sorted({i for folds in folds_of.values() for fold in folds for i in fold.test_ids})
+    predictions, n_stimuli = _held_out(target, folds_of, tested)
+    fields: dict[str, Any] = {
+        "r_neuroid": average("r_neuroid"),
+        "r_neuroid_median": average("r_neuroid_median"),
+        "r_pattern": average("r_pattern"),
+        "ceiling": average("ceiling"),
+        "n_neuroids_valid": sum(v["n_neuroids_valid"] for v in values.values()),
+        "n_neuroids": target.n_neuroids,
+        "n_stimuli": n_stimuli,
+    }
+    details: dict[str, Any] = {
+        name: average(name)
+        for name in (
+            "score_median",
+            "score_uncorrected",
+            "bias",
+            "ceiling_median",
+            "ceiling_split_half",
+            "r_pattern_intercept",
+            "r_pattern_z",
+            "r_pattern_ceiling",
+            "r_pattern_z_ceiling",
+        )
+    }
+    details |= {
+        "n_score_median": sum(v["n_score_median"] for v in values.values()),
+        "standard_error": error,
+        "r_neuroid_standard_error": errors["r_neuroid"],
+        "r_neuroid_ci": around(fields["r_neuroid"], errors["r_neuroid"]),
+        "r_pattern_standard_error": errors["r_pattern"],
+        "r_pattern_ci": around(fields["r_pattern"], errors["r_pattern"]),
+        "fold_factor": {s: fold_factor(len(folds)) for s, folds in folds_of.items()},
+        "n_folds": {s: len(folds) for s, folds in folds_of.items()},
+        "n_stimuli_total": len(target.stimulus_ids),
+        "n_stimuli_test": len(tested),
+        "n_neuroids_scored": sum(v["n_neuroids_scored"] for v in values.values()),
+        "n_subjects": len(values),
+        "n_subjects_scored": len(usable),
+        "excluded": {
+            reason: sum(v["excluded"].get(reason, 0) for v in values.values())
+            for reason in sorted({r for v in values.values() for r in v["excluded"]})
+        },
+    }
+    if layers:
+        every = [alpha for v in values.values() for alpha in v["alphas"]]
+        fields["alpha"] = every[0] if len(set(every)) == 1 else every
+        for name in ("alphas", "layers", "criteria"):
+            details[name] = {s: v[name] for s, v in values.items()}
+    return Score(
+        value=number(value),
+        ci_low=low,
+        ci_high=high,
+        fields=fields,
+        details=details,
+        subjects=values,
+        layers=() if not layers else ((layers[0],) if len(set(layers)) == 1 else tuple(layers),),
+        arrays=predictions,
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _held_out(
+    target: Responses, folds_of: Mapping[str, Sequence[FoldPredictions]], tested: Sequence[str]
+) -> tuple[dict[str, np.ndarray], int]:
+    """Return the held-out predictions as arrays, and the number of stimuli that any neuroid was scored on."""
+    row = {stimulus_id: i for i, stimulus_id in enumerate(tested)}
+    where = {stimulus_id: i for i, stimulus_id in enumerate(target.stimulus_ids)}
+    positions = np.array([where[i] for i in tested])
+    total = np.zeros((len(tested), target.n_neuroids))
+    count = np.zeros_like(total)
+    for subject, folds in folds_of.items():
+        neuroids = np.flatnonzero([s == subject for s in target.subjects])
+        for fold in folds:
+            cells = np.ix_(np.array([row[i] for i in fold.test_ids]), neuroids)
+            total[cells] += fold.predictions
+            count[cells] += 1
+    mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    scored = np.isfinite(mean) & np.isfinite(target.averages()[positions])
+    arrays = {"predictions": mean.astype(np.float32), "stimulus": positions.astype(np.int64)}
+    return arrays, int(scored.any(axis=1).sum())

@@ -1,0 +1,148 @@
+"""The metric ``encoding``: fit on training stimuli, choose there, predict test stimuli, score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from benchmark_core.assembly import Responses
+from benchmark_core.errors import InputError
+from benchmark_core.records import Score
+from benchmark_core.representation import Representation
+from benchmark_core.ridge import PENALTIES, Selection
+from benchmark_core.splits import Splits
+from benchmark_core.stimuli import match_stimuli
+from plugins.metrics._combination import combine
+from plugins.metrics._fitting import Fit, Options, choices, fit_fold, training_statistics
+from plugins.metrics._predictivity import FoldPredictions, SubjectScore, check_groups, score_subject
+
+
+def compute(
+    representations: Sequence[Mapping[str, Representation]],
+    target: Responses,
+    splits: Splits,
+    *,
+    groups: Mapping[str, str] | None = None,
+    alpha_per_target: bool = False,
+    selection: Selection = "loo",
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+    penalties: Sequence[float] = PENALTIES,
+) -> Score:
+    """Score one model's representation against neural responses.
+
+    Parameters
+    ----------
+    representations
+        One mapping from layer to representation, in order from input to output. Of several layers the one with the
+        best criterion on the training stimuli is chosen in each fold of each subject; ties go to the earlier layer.
+    target
+        Responses; their mean over repetitions is fitted.
+    splits
+        One fold or several.
+    groups
+        Group of each stimulus_id where stimuli come in groups: penalties and layers are then chosen by leaving out
+        groups, and groups are resampled.
+    alpha_per_target
+        Choose a penalty for each neuroid instead of one for all neuroids of a subject.
+    selection
+        Criterion of the choice; see :func:`benchmark_core.ridge.penalty_criteria`.
+    n_bootstrap, seed
+        Number and seed of the bootstrap resamples.
+    penalties
+        The grid.
+
+    Returns
+    -------
+    The score, as ``docs/statistics.md`` defines it. ``layers`` runs over subjects and, within each, folds.
+    ``arrays`` holds the held-out ``predictions`` (n_test, n_neuroids) float32, NaN where there are none, and
+    ``stimulus`` (n_test,), the position of each row among the target's sorted stimulus ids.
+
+    Raises
+    ------
+    InputError
+        Where stimulus ids do not match, naming them.
+    """
+    if len(representations) != 1 or not representations[0]:
+        raise InputError(
+            f"the metric encoding takes one model with at least one layer, not {len(representations)} models"
+        )
+    (layers,) = representations
+    for representation in layers.values():
+        match_stimuli(representation.stimulus_ids, target.stimulus_ids, "responses")
+    check_groups(groups, target.stimulus_ids)
+    options = Options(alpha_per_target, selection, tuple(penalties), groups)
+    scores: dict[str, SubjectScore] = {}
+    fits: dict[str, list[Fit]] = {}
+    for subject in target.subject_names:
+        responses = target.of_subject(subject)
+        fits[subject] = [fit_fold(layers, responses, fold, options) for fold in splits.of(subject)]
+        folds = [fit.fold for fit in fits[subject]]
+        scores[subject] = score_subject(responses, folds, groups, n_bootstrap, seed)
+        scores[subject].values.update(choices(fits[subject], options))
+    notes = [
+        f"{_place(subject, number, fits)}{note}"
+        for subject in fits
+        for number, fit in enumerate(fits[subject], start=1)
+        for note in fit.notes
+    ]
+    chosen = [fit.layer for of_subject in fits.values() for fit in of_subject]
+    folds_of = {subject: [fit.fold for fit in of_subject] for subject, of_subject in fits.items()}
+    return combine(target, scores, folds_of, notes, chosen)
+
+
+def score_predictions(
+    predictions: np.ndarray,
+    target: Responses,
+    splits: Splits,
+    *,
+    groups: Mapping[str, str] | None = None,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+) -> Score:
+    """Score given predictions, without fitting anything.
+
+    Parameters
+    ----------
+    predictions
+        (n_stimuli, n_neuroids) in the order of the target's (sorted) stimulus ids and its neuroids; only test stimuli
+        are used. NaN for neuroids without a prediction.
+    target, splits, groups, n_bootstrap, seed
+        As for :func:`compute`.
+
+    Raises
+    ------
+    InputError
+        For a wrong shape.
+    """
+    values = np.asarray(predictions, dtype=np.float64)
+    if values.shape != (len(target.stimulus_ids), target.n_neuroids):
+        raise InputError(
+            f"predictions have shape {values.shape}; expected {(len(target.stimulus_ids), target.n_neuroids)}"
+        )
+    check_groups(groups, target.stimulus_ids)
+    row = {stimulus_id: i for i, stimulus_id in enumerate(target.stimulus_ids)}
+    scores: dict[str, SubjectScore] = {}
+    folds_of: dict[str, list[FoldPredictions]] = {}
+    for subject in target.subject_names:
+        responses = target.of_subject(subject)
+        own = values[:, [s == subject for s in target.subjects]]
+        averages = responses.averages()
+        folds_of[subject] = [
+            FoldPredictions(
+                fold.test,
+                own[[row[i] for i in fold.test]],
+                np.zeros(own.shape[1]),
+                *training_statistics(averages[[row[i] for i in fold.train]]),
+            )
+            for fold in splits.of(subject)
+        ]
+        scores[subject] = score_subject(responses, folds_of[subject], groups, n_bootstrap, seed)
+    return combine(target, scores, folds_of)
+
+
+def _place(subject: str, fold: int, fits: Mapping[str, Sequence[Fit]]) -> str:
+    places = [f"subject {subject}"] if len(fits) > 1 else []
+    places += [f"fold {fold}"] if len(fits[subject]) > 1 else []
+    return f"{', '.join(places)}: " if places else ""

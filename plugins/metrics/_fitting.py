@@ -1,0 +1,178 @@
+"""Fitting one fold: layer and penalty chosen on training stimuli, test stimuli predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmark_core.assembly import Responses
+from benchmark_core.representation import Representation
+from benchmark_core.ridge import (
+    TIE,
+    Selection,
+    accuracy_problem,
+    best_penalty,
+    penalty_criteria,
+    predicted_deviations,
+)
+from benchmark_core.spectral import Decomposition, decompose
+from benchmark_core.splits import Fold
+from plugins.metrics._predictivity import FoldPredictions, mean_of, numbers
+
+MINIMUM_TRAINING = 3  # stimuli; leave-one-out then still fits on two
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to fit: see :func:`plugins.metrics._encoding.compute`."""
+
+    alpha_per_target: bool
+    selection: Selection
+    penalties: tuple[float, ...]
+    groups: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """One fold of one subject, fitted.
+
+    Parameters
+    ----------
+    fold
+        Predictions and training statistics.
+    layer
+        The layer chosen.
+    alphas
+        (m,) penalty of each neuroid, NaN for those that could not be fitted.
+    criteria
+        Best criterion value of each layer, None where no neuroid has one.
+    notes
+        Warnings.
+    """
+
+    fold: FoldPredictions
+    layer: str
+    alphas: np.ndarray
+    criteria: dict[str, float | None]
+    notes: list[str]
+
+
+def fit_fold(layers: Mapping[str, Representation], responses: Responses, fold: Fold, options: Options) -> Fit:
+    """Choose layer and penalty on the training stimuli of a fold, fit, and predict its test stimuli."""
+    train, notes = responses.at(fold.train).averages(), []
+    criteria: dict[str, float | None] = {}
+    alphas_of = {}
+    for name, representation in layers.items():
+        table = np.full((len(options.penalties), responses.n_neuroids), np.nan)
+        for ids, neuroids, values, decomposition in _training_sets(representation, fold.train, train):
+            held_apart = None if options.groups is None else [options.groups[i] for i in ids]
+            if held_apart is not None and len(set(held_apart)) < 2:
+                notes.append("training stimuli form a single group; penalties were chosen by leave-one-out")
+                held_apart = None
+            table[:, neuroids] = penalty_criteria(
+                decomposition, values, options.penalties, held_apart, options.selection
+            )
+        alphas_of[name], criteria[name] = _choose(table, options)
+    best = max((c for c in criteria.values() if c is not None), default=None)
+    layer = next(n for n, c in criteria.items() if best is None or (c is not None and c >= best - TIE))
+    alphas = alphas_of[layer].copy()
+    deviations = np.full((len(fold.test), responses.n_neuroids), np.nan)
+    intercepts = np.full(responses.n_neuroids, np.nan)
+    fitted = np.zeros(responses.n_neuroids, dtype=bool)
+    for _, neuroids, values, decomposition in _training_sets(layers[layer], fold.train, train):
+        deviations[:, neuroids] = predicted_deviations(decomposition, fold.test, values, alphas[neuroids])
+        intercepts[neuroids] = values.mean(axis=0)
+        fitted[neuroids] = True
+        problem = accuracy_problem(decomposition, float(alphas[neuroids].min()))
+        if problem:
+            notes.append(problem)
+    notes += _edge_notes(alphas[fitted], options)
+    alphas[~fitted] = np.nan
+    statistics = training_statistics(train)
+    return Fit(FoldPredictions(fold.test, deviations, intercepts, *statistics), layer, alphas, criteria, notes)
+
+
+def _training_sets(
+    representation: Representation, train_ids: Sequence[str], train: np.ndarray
+) -> Iterator[tuple[tuple[str, ...], np.ndarray, np.ndarray, Decomposition]]:
+    """Yield ids, neuroids, responses and decomposition for neuroids that were recorded on the same training stimuli.
+
+    Nothing is imputed: a neuroid with missing stimuli is fitted on those it has. The training set of most neuroids is
+    decomposed once and kept with the representation; neuroids with fewer than three stimuli are left out.
+    """
+    present = np.isfinite(train)
+    members: dict[bytes, list[int]] = {}
+    if present.all():
+        members[b""] = list(range(train.shape[1]))
+    else:
+        for neuroid, mask in enumerate(np.packbits(present, axis=0).T):
+            members.setdefault(mask.tobytes(), []).append(neuroid)
+    for position, neuroids in enumerate(sorted(members.values(), key=len, reverse=True)):
+        rows = np.flatnonzero(present[:, neuroids[0]])
+        if len(rows) < MINIMUM_TRAINING:
+            continue
+        ids = tuple(train_ids[int(i)] for i in rows)
+        decomposition = representation.decomposition(ids) if position == 0 else decompose(representation, ids)
+        yield ids, np.array(neuroids), train[rows][:, neuroids], decomposition
+
+
+def _choose(table: np.ndarray, options: Options) -> tuple[np.ndarray, float | None]:
+    """Return the penalty of each neuroid and the layer's criterion, from a table (n_penalties, m) of criteria.
+
+    Neuroids without any criterion (constant or too few responses) are left out of the mean; a penalty that could not
+    be evaluated for one of the others is left out of the choice.
+    """
+    known = np.isfinite(table).any(axis=0)
+    if not known.any():
+        return np.full(table.shape[1], max(options.penalties)), None
+    if options.alpha_per_target:
+        best = [best_penalty(column, options.penalties) for column in table.T]
+        return np.array([b[0] for b in best]), mean_of([b[1] for b in best])
+    alpha, criterion = best_penalty(table[:, known].mean(axis=1), options.penalties)
+    return np.full(table.shape[1], alpha), criterion
+
+
+def _edge_notes(alphas: np.ndarray, options: Options) -> list[str]:
+    notes = []
+    for edge in {min(options.penalties), max(options.penalties)} if len(options.penalties) > 1 else ():
+        n = int((alphas == edge).sum())
+        if n:
+            of = f" for {n} of {len(alphas)} neuroids" if options.alpha_per_target else ""
+            notes.append(f"penalty {edge:g} chosen{of} lies at the edge of the grid")
+    return sorted(notes)
+
+
+def choices(fits: Sequence[Fit], options: Options) -> dict[str, Any]:
+    """Return what was chosen in each fold, as plain data."""
+    alphas = [_typical(fit.alphas) for fit in fits]
+    chosen: dict[str, Any] = {
+        "alpha": alphas[0] if len(set(alphas)) == 1 else alphas,
+        "alphas": alphas,
+        "layers": [fit.layer for fit in fits],
+        "criteria": [dict(fit.criteria) for fit in fits],
+    }
+    if options.alpha_per_target:
+        chosen["alphas_per_neuroid"] = [numbers(fit.alphas) for fit in fits]
+    return chosen
+
+
+def _typical(alphas: np.ndarray) -> float | None:
+    """Return the penalty of a fold: the (lower) median over neuroids, which is the only one if they share it."""
+    known = alphas[np.isfinite(alphas)]
+    return float(np.quantile(known, 0.5, method="lower")) if len(known) else None
+
+
+def training_statistics(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each neuroid over the training stimuli recorded; NaN for none."""
+    present = np.isfinite(values)
+    counts = present.sum(axis=0)
+    mean = np.divide(
+        np.where(present, values, 0.0).sum(axis=0), counts, out=np.full(values.shape[1], np.nan), where=counts > 0
+    )
+    squares = np.where(present, values - mean, 0.0) ** 2
+    deviation = np.sqrt(squares.sum(axis=0) / np.maximum(counts, 1))
+    size = np.abs(np.where(present, values, 0.0)).max(axis=0, initial=0.0)
+    return mean, np.where(deviation <= 1e-12 * size, 0.0, deviation)

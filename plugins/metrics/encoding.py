@@ -1,0 +1,35 @@
+"""The metric ``encoding``: how well a ridge map from a layer predicts held-out responses of each neuroid."""
+
+from __future__ import annotations
+
+from benchmark_core.hookspecs import hookimpl
+from benchmark_core.specs import MetricSpec, Parameter
+
+
+@hookimpl
+def register_metrics() -> list[MetricSpec]:
+    """Return the metric's spec."""
+    return [
+        MetricSpec(
+            name="encoding",
+            version=1,
+            compute="plugins.metrics._encoding:compute",
+            accepts=("responses",),
+            parameters=(
+                Parameter(
+                    "alpha_per_target", "bool", False, help="choose the penalty for each neuroid, not each subject"
+                ),
+                Parameter(
+                    "selection",
+                    "str",
+                    "loo",
+                    choices=("loo", "paper"),
+                    help="criterion for penalty and layer: loo (unbiased by the leave-one-out mean) or paper (published)",
+                ),
+                Parameter("n_bootstrap", "int", 1000, minimum=100, maximum=100_000, help="number of resamples"),
+                Parameter("seed", "int", 0, minimum=0, help="seed of the resamples, the same for every model"),
+            ),
+            description="ridge from features to responses; explained share of the reliable variance on held-out stimuli",
+            reference="Kazemian, Elmoznino & Bonner, doi:10.5281/zenodo.16920087; score as docs/statistics.md defines it",
+        )
+    ]
