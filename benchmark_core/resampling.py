@@ -76,10 +76,32 @@ def standardise(values: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np
     return scaled, deviation * peak, flat
 
 
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Statistics of one test fold in each resample, all (n_resamples, m).
+
+    Parameters
+    ----------
+    r
+        Pearson r. 0 for a constant prediction; NaN for a constant response or fewer than three stimuli.
+    total
+        Number of stimuli, counted as often as they were drawn; 0 for fewer than three.
+    squares
+        Sum of squared deviations of the responses from their mean in this fold and resample.
+    noise
+        Sum of the noise variances; NaN where they are not known.
+    """
+
+    r: np.ndarray
+    total: np.ndarray
+    squares: np.ndarray
+    noise: np.ndarray
+
+
 def weighted_statistics(
     weights: np.ndarray, predicted: np.ndarray, measured: np.ndarray, noise: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return Pearson r and reliability of each neuroid in each resample.
+) -> Statistics:
+    """Return what r and reliability of each neuroid need, in each resample of one test fold.
 
     Parameters
     ----------
@@ -90,19 +112,12 @@ def weighted_statistics(
     noise
         (n, m) variance of the noise in ``measured`` (see :func:`benchmark_core.reliability.mean_noise`), or None
         where trials are not at hand.
-
-    Returns
-    -------
-    r
-        (n_resamples, m). 0 for a constant prediction; NaN for a constant response or fewer than three stimuli.
-    reliability
-        (n_resamples, m): 1 - mean noise / variance of the stimulus means (divisor n - 1); NaN for a constant response,
-        fewer than three stimuli, or without ``noise``.
     """
     present = np.isfinite(predicted) & np.isfinite(measured)
     x, _, x_flat = standardise(predicted, present)
     y, deviation, y_flat = standardise(measured, present)
     total = weights.sum(axis=1, keepdims=True) if present.all() else weights @ present.astype(np.float64)
+    total = np.broadcast_to(total, (len(weights), x.shape[1]))
     enough = total >= MINIMUM_STIMULI
     safe = np.maximum(total, 1.0)
     mean_x, mean_y = weights @ x / safe, weights @ y / safe
@@ -112,15 +127,33 @@ def weighted_statistics(
     still = x_flat[None, :] | (variance_x < FLAT)
     product = np.where(silent | still, 1.0, variance_x * variance_y)
     r = np.where(still, 0.0, np.clip((weights @ (x * y) / safe - mean_x * mean_y) / np.sqrt(product), -1.0, 1.0))
-    r = np.where(silent, np.nan, r)
     if noise is None:
-        return r, np.full(r.shape, np.nan)
-    known = np.isfinite(noise)
-    unknown = (present & ~known).any(axis=0)
-    relative = np.where(present & known, noise, 0.0) / np.where(y_flat, 1.0, deviation**2)
-    unbiased = np.where(silent, 1.0, variance_y * safe / np.maximum(safe - 1.0, 1.0))
-    reliability = 1.0 - (weights @ relative / safe) / unbiased
-    return r, np.where(silent | unknown[None, :], np.nan, reliability)
+        noises = np.full(r.shape, np.nan)
+    else:
+        unknown = (present & ~np.isfinite(noise)).any(axis=0)
+        noises = np.where(unknown[None, :], np.nan, weights @ np.where(present & np.isfinite(noise), noise, 0.0))
+    return Statistics(
+        r=np.where(silent, np.nan, r),
+        total=np.where(enough, total, 0.0),
+        squares=np.where(silent, 0.0, variance_y * safe) * deviation[None, :] ** 2,
+        noise=np.where(enough, noises, 0.0),
+    )
+
+
+def pooled_reliability(folds: Sequence[Statistics]) -> np.ndarray:
+    """Return 1 - mean noise variance / variance of the stimulus means, (n_resamples, m).
+
+    The mean runs over all test stimuli. The variance is taken about the mean of each test fold, as r is, and pooled
+    over folds: the sum of squares divided by the number of stimuli less the number of folds. NaN for responses that
+    are constant in every fold, or whose noise is not known.
+    """
+    total = sum(f.total for f in folds)
+    squares = sum(f.squares for f in folds)
+    noise = sum(f.noise for f in folds)
+    freedom = sum(np.maximum(f.total - 1.0, 0.0) for f in folds)
+    known = (squares > 0) & np.isfinite(noise)
+    share = np.divide(noise * freedom, total * squares, out=np.full(np.shape(total), np.nan), where=known)
+    return np.asarray(1.0 - share)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from benchmark_core.resampling import (
     Interval,
     bootstrap_interval,
     fold_factor,
+    pooled_reliability,
     resample_counts,
     weighted_statistics,
 )
@@ -146,8 +147,8 @@ def score_subject(
         weighted_statistics(np.ones((1, len(y))), f.deviations, y, e)
         for f, y, e in zip(folds, measured, noises, strict=True)
     ]
-    r = nanmean(np.array([s[0][0] for s in samples]))
-    reliability = nanmean(np.array([s[1][0] for s in samples]))
+    r = nanmean(np.array([s.r[0] for s in samples]))
+    reliability = pooled_reliability(samples)[0]
     counted = np.isfinite(r)
     if responses.has_trials:
         counted &= np.isfinite(reliability)
@@ -244,11 +245,11 @@ def _resample(
             weighted_statistics(w, f.deviations[:, block], y[:, block], None if e is None else e[:, block])
             for w, f, y, e in zip(weights, folds, measured, noises, strict=True)
         ]
-        r = nanmean(np.array([b[0] for b in both]))
+        r = nanmean(np.array([b.r for b in both]))
         finite = np.isfinite(r)
         total_r += np.where(finite, r, 0.0).sum(axis=1)
         count_r += finite.sum(axis=1)
-        share = nanmean(np.array([b[1] for b in both])) if has_trials else np.ones_like(r)
+        share = pooled_reliability(both) if has_trials else np.ones_like(r)
         use = finite & np.isfinite(share) & counted[block][None, :]
         explained += np.where(use, signed_square(np.where(use, r, 0.0)), 0.0).sum(axis=1)
         reliable += np.where(use, share, 0.0).sum(axis=1)
@@ -303,8 +304,7 @@ def _split_halves(
         for fold, take in zip(folds, rows, strict=True):
             fitted = np.isfinite(fold.deviations)
             first, second = np.where(fitted, a[take], np.nan), np.where(fitted, b[take], np.nan)
-            r, _ = weighted_statistics(np.ones((1, len(take))), first, second)
-            per_neuroid.append(r[0])
+            per_neuroid.append(weighted_statistics(np.ones((1, len(take))), first, second).r[0])
             raw.append(float(nanmean(row_correlations(first, second))))
             scored.append(float(nanmean(row_correlations(_z(first, fold), _z(second, fold)))))
     halves = spearman_brown(nanmean(np.array(per_neuroid)))
@@ -331,7 +331,7 @@ def _reasons(
 ) -> dict[str, str]:
     """Say, by neuroid_id, why a neuroid has no r or no reliability."""
     tested = averages[sorted({i for take in rows for i in take})]
-    fitted = np.array([np.isfinite(f.deviations).any(axis=0) for f in folds]).any(axis=0)
+    fitted = {int(j) for f in folds for j in np.flatnonzero(np.isfinite(f.deviations).any(axis=0))}
     missing = ~np.isfinite(r)
     if responses.has_trials:
         missing |= ~np.isfinite(reliability)
@@ -339,7 +339,7 @@ def _reasons(
     for j in np.flatnonzero(missing):
         if not np.isfinite(averages[:, j]).any():
             reason = "no responses"
-        elif not fitted[j]:
+        elif int(j) not in fitted:
             reason = "too few training stimuli"
         elif not np.isfinite(r[j]):
             values = tested[np.isfinite(tested[:, j]), j]
