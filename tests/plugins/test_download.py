@@ -1,0 +1,299 @@
+"""Downloads from a server on this machine that breaks off, corrupts, stalls and ignores ranges."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchmark_core.errors import InputError, MissingDataError
+from plugins.benchmarks import _download
+from plugins.benchmarks._download import Patience, RemoteFile, check_space, download
+
+CONTENT = {"a/big.bin": bytes(range(256)) * 1200, "small.bin": b"small file"}
+FILES = {name: RemoteFile(hashlib.sha256(data).hexdigest(), len(data)) for name, data in CONTENT.items()}
+BIG = CONTENT["a/big.bin"]
+HASTE = Patience(connect=2.0, read=0.3, tries=3, pause=0.0)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves CONTENT; each request for the big file first takes the next of ``faults``, if any is left."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = dict(CONTENT)
+        self.faults: list[str] = []
+        self.requests: list[tuple[str, str | None]] = []
+        self.over = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/data"
+
+    def ranges(self) -> list[str | None]:
+        """Return the Range header of each request for the big file."""
+        return [r for name, r in self.requests if name == "a/big.bin"]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        name = self.path.removeprefix("/data/")
+        asked = self.headers.get("Range")
+        self.server.requests.append((name, asked))
+        fault = self.server.faults.pop(0) if name == "a/big.bin" and self.server.faults else ""
+        if fault.isdigit() or name not in self.server.content:
+            self.send_error(int(fault or 404))
+            return
+        data = self.server.content[name]
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and fault != "ignore range" else 0
+        if fault == "corrupt":
+            data = data[:100] + bytes([data[100] ^ 1]) + data[101:]
+        if fault == "too long":
+            data += b"and more"
+        if fault == "short":
+            data = data[:-5]
+        body = data[start:]
+        self.send_response(206 if start else 200)
+        if start:
+            shown = 0 if fault == "wrong range" else start
+            self.send_header("Content-Range", f"bytes {shown}-{len(data) - 1}/{len(data)}")
+            body = data[shown:]
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if fault == "break off":
+            body = body[: len(body) // 2]
+        if fault == "stall":
+            self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            self.server.over.wait(5)
+            return
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def fetch(server: Server, folder: Path, said: list[str] | None = None) -> None:
+    download(FILES, server.url, folder, (said if said is not None else []).append, HASTE)
+
+
+def whole(folder: Path) -> bool:
+    left = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()} - {".lock"}
+    return left == set(CONTENT) and all((folder / name).read_bytes() == data for name, data in CONTENT.items())
+
+
+def test_files_come_once(server: Server, tmp_path: Path) -> None:
+    said: list[str] = []
+    fetch(server, tmp_path, said)
+    assert whole(tmp_path)
+    assert said[0] == f"downloading 2 files, 0.3 MB, from {server.url}/"
+    assert any("a/big.bin: 0.3 MB" in line for line in said)
+    assert len(server.requests) == 2
+    fetch(server, tmp_path, said)
+    assert len(server.requests) == 2, "what is there and right is not asked for again"
+
+
+def test_broken_off_download_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
+    server.faults, said = ["break off", "break off"], []
+    fetch(server, tmp_path, said)
+    assert whole(tmp_path)
+    first, *others = server.ranges()
+    starts = [int(asked.removeprefix("bytes=").removesuffix("-")) for asked in others if asked]
+    assert first is None
+    assert len(starts) == 2
+    assert len(BIG) // 2 - 8192 < starts[0] <= len(BIG) // 2, "all but the last piece was kept"
+    assert starts[0] < starts[1] < len(BIG)
+    assert any("continuing at 0.1 MB" in line for line in said)
+    assert any("the connection broke off; trying again" in line for line in said)
+
+
+def test_partial_file_of_an_earlier_run_is_continued(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "big.bin.part").write_bytes(BIG[:1000])
+    fetch(server, tmp_path)
+    assert whole(tmp_path)
+    assert server.ranges() == ["bytes=1000-"]
+
+
+def test_complete_partial_file_is_only_checked(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "big.bin.part").write_bytes(BIG)
+    fetch(server, tmp_path)
+    assert whole(tmp_path)
+    assert server.ranges() == []
+
+
+@pytest.mark.parametrize("fault", ["ignore range", "wrong range"])
+def test_server_that_does_not_heed_ranges(server: Server, tmp_path: Path, fault: str) -> None:
+    server.faults = ["break off", fault]
+    fetch(server, tmp_path)
+    assert whole(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("corrupt", "does not have the published SHA-256"),
+        ("stall", "has stopped answering"),
+        ("too long", "more than its 307200 bytes came"),
+        ("short", "it ended after 307195 of 307200 bytes"),
+        ("500", "status 500"),
+        ("503", "status 503"),
+    ],
+)
+def test_passing_fault_is_reported_and_survived(server: Server, tmp_path: Path, fault: str, words: str) -> None:
+    server.faults, said = [fault], []
+    fetch(server, tmp_path, said)
+    assert whole(tmp_path)
+    assert any(words in line and "trying again" in line for line in said), said
+
+
+def test_garbage_partial_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "big.bin.part").write_bytes(b"garbage" * 100)
+    fetch(server, tmp_path)
+    assert whole(tmp_path)
+    assert server.ranges() == ["bytes=700-", None]
+
+
+def test_partial_file_longer_than_the_server_has(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "big.bin.part").write_bytes(BIG[:9000])
+    server.faults = ["416"]
+    fetch(server, tmp_path)
+    assert whole(tmp_path)
+
+
+def test_damaged_file_in_place_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+    fetch(server, tmp_path)
+    (tmp_path / "small.bin").write_bytes(b"tampered!!")
+    fetch(server, tmp_path)
+    assert whole(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words", "attempts"),
+    [
+        ("corrupt", "does not have the published SHA-256", HASTE.tries),
+        ("404", "status 404", 1),
+        ("500", "status 500", HASTE.tries),
+    ],
+)
+def test_lasting_fault_ends_in_one_clear_error(
+    server: Server, tmp_path: Path, fault: str, words: str, attempts: int
+) -> None:
+    server.faults = [fault] * 40
+    with pytest.raises(MissingDataError) as caught:
+        fetch(server, tmp_path)
+    message = str(caught.value)
+    assert f"cannot download {server.url}/a/big.bin" in message
+    assert words in message
+    assert "\n" not in message
+    assert len(server.ranges()) == attempts
+    assert not list((tmp_path / "a").glob("*")), "nothing worthless is kept"
+
+
+def test_what_came_before_a_lasting_fault_is_kept(server: Server, tmp_path: Path) -> None:
+    server.faults = ["break off", *["500"] * 40]
+    with pytest.raises(MissingDataError, match=r"status 500; 0\.1 MB of it are kept, run the command again to go on"):
+        fetch(server, tmp_path)
+    assert not (tmp_path / "a" / "big.bin").exists()
+    assert BIG.startswith((tmp_path / "a" / "big.bin.part").read_bytes())
+    server.faults = []
+    fetch(server, tmp_path)
+    assert whole(tmp_path)
+
+
+def test_unreachable_server(tmp_path: Path) -> None:
+    server = Server()
+    url = server.url
+    server.server_close()
+    with pytest.raises(MissingDataError, match="the server cannot be reached"):
+        download(FILES, url, tmp_path, lambda line: None, HASTE)
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "somewhere", "/tmp", "http://", "file:///tmp"])
+def test_bad_address(tmp_path: Path, url: str) -> None:
+    with pytest.raises(InputError, match="is not an address to download from"):
+        download(FILES, url, tmp_path, lambda line: None, HASTE)
+
+
+def test_full_disk_is_found_out_beforehand(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=200_000))
+    with pytest.raises(InputError, match=r"has 0\.2 MB free and 0\.3 MB are needed; free some space"):
+        fetch(server, tmp_path)
+    assert server.requests == []
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "big.bin.part").write_bytes(BIG[:-1000])
+    fetch(server, tmp_path)
+    assert whole(tmp_path), "only what is still to come counts"
+
+
+def test_space_is_looked_up_where_the_folder_will_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def disk_usage(path: Path) -> SimpleNamespace:
+        asked.append(path)
+        return SimpleNamespace(free=110)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    check_space(tmp_path / "not" / "yet", 100)
+    assert asked == [tmp_path]
+    with pytest.raises(InputError):
+        check_space(tmp_path, 101)
+
+
+def test_disk_that_fills_up_on_the_way(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_download.shutil, "move", full)
+    with pytest.raises(InputError, match=r"cannot write to .*No space left"):
+        fetch(server, tmp_path)
+
+
+def test_unwritable_folder(tmp_path: Path, server: Server) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match="BENCH_CACHE"):
+        fetch(server, tmp_path / "file" / "downloads")
+
+
+def test_two_at_once_download_each_file_once(server: Server, tmp_path: Path) -> None:
+    failed: list[BaseException] = []
+
+    def run(job: Callable[[], None]) -> None:
+        try:
+            job()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=run, args=(lambda: fetch(server, tmp_path),)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert whole(tmp_path)
+    assert len(server.requests) == 2
