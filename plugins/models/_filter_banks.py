@@ -34,4 +34,4 @@ def curvature_bank() -> np.ndarray:
     envelope = np.exp(-(frequency**2) / 2 * (bent**2 / sigma_x**2 + across**2 / (sigma_y * size) ** 2))
     filters = envelope * (np.cos(frequency * bent) - np.exp(-sigma_x / 2))
     filters -= filters.mean(axis=(-2, -1), keepdims=True)
-    return filters.reshape(CURVATURES * ORIENTATIONS, WIDTH, WIDTH)
+    return np.asarray(filters.reshape(CURVATURES * ORIENTATIONS, WIDTH, WIDTH))

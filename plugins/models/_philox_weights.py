@@ -1,10 +1,10 @@
 """Untrained weights from counter-based random streams, one stream for every filter.
 
 Recipe ``philox-1``. The weights of a filter come from a Philox4x64-10 generator whose 128-bit key is the pair
-(seed, layer * 2**32 + filter) and whose counter starts at zero, so a filter does not depend on how many others are
-drawn, in what order, or on which device they are used. Numbers are made from the generator's raw 64-bit words (each
-split into a low and a high 32-bit half), not by ``numpy.random.Generator``, whose streams may change between NumPy
-versions. No global generator is touched.
+(seed, layer * 2**32 + filter) and whose counter starts at zero (NumPy's first block is that of counter 1), so a
+filter does not depend on how many others are drawn, in what order, or on which device they are used. Numbers are made
+from the generator's raw 64-bit words (each split into a low and a high 32-bit half), not by
+``numpy.random.Generator``, whose streams may change between NumPy versions. No global generator is touched.
 """
 
 from __future__ import annotations
