@@ -113,7 +113,7 @@ def test_zscore_of_equal_channels_is_zero() -> None:
     assert torch.equal(model(torch.zeros(1, 3, 224, 224)), torch.zeros(1, 144))
 
 
-@pytest.mark.parametrize("nonlinearity", NONLINEARITIES)
+@pytest.mark.parametrize("nonlinearity", ["relu", "zscore"])
 def test_images_in_a_batch_do_not_meet(nonlinearity: str) -> None:
     model, batch = Expansion5L(**SMALL, nonlinearity=nonlinearity), images(3, 142, 150)
     together = model(batch)
