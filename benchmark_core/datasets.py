@@ -177,7 +177,7 @@ def read_manifest(dataset: DatasetSpec, part: str) -> dict[str, Any]:
     again = f"get it again with {how_to_get(dataset)}"
     try:
         manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if folder.exists():
             raise MissingDataError(f"{dataset.name}/{part} has lost its {MANIFEST}, {path}; {again}") from None
         raise MissingDataError(

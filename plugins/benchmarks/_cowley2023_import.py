@@ -247,10 +247,11 @@ def read_responses(session: Session, files: SessionFiles) -> np.ndarray:
 def _read_array(path: Path) -> np.ndarray:
     try:
         # Mapped, so that a header that lies about the shape is found out before memory is set aside for it.
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        with np.errstate(over="ignore"):
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(mapped, np.ndarray) or mapped.dtype != np.float64:
             found = mapped.dtype if isinstance(mapped, np.ndarray) else "an archive"
             raise InputError(f"{path} holds {found}, expected float64 numbers")
         return np.array(mapped)
-    except (OSError, ValueError, EOFError, OverflowError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, OverflowError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} cannot be read as a NumPy array ({error}); get it again") from None

@@ -30,7 +30,9 @@ STEP = 2  # pixels between the places where energies are taken
 SPACING = 12  # pixels between pooling windows
 POOL_SIGMA = 6.0  # pixels
 SURROUND_SIGMA = 12.0  # pixels
-SEMISATURATION = 0.02  # added to the surround's energy; contrast is in units of the full grey range
+SEMISATURATION = (
+    0.005  # contrast (of the full grey range) at which division sets in; most crops have four times as much
+)
 DECIMALS = 3  # of rates: differences between platforms lie far below
 
 
