@@ -51,7 +51,7 @@ PARAMETERS = (
         choices=("relu", "gelu", "elu", "abs", "leaky_relu", "zscore", "none"),
         help="applied in all five layers; zscore standardises over channels",
     ),
-    Parameter("seed", "int", 0, minimum=0, maximum=2**53, help="seed of the random weights"),
+    Parameter("seed", "int", 0, minimum=0, maximum=10**15, help="seed of the random weights"),
 )
 
 
