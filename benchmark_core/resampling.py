@@ -140,20 +140,39 @@ def weighted_statistics(
     )
 
 
-def pooled_reliability(folds: Sequence[Statistics]) -> np.ndarray:
+def pooled_variance(folds: Sequence[Statistics]) -> np.ndarray:
+    """Return the variance of the stimulus means about the mean of their test fold, (n_resamples, m).
+
+    The sum of squares divided by the number of stimuli less the number of folds; 0 without any stimulus.
+    """
+    squares = sum(f.squares for f in folds)
+    freedom = sum(np.maximum(f.total - 1.0, 0.0) for f in folds)
+    return np.asarray(np.divide(squares, freedom, out=np.zeros(np.shape(freedom)), where=freedom > 0))
+
+
+def pooled_reliability(folds: Sequence[Statistics], variance: np.ndarray | None = None) -> np.ndarray:
     """Return 1 - mean noise variance / variance of the stimulus means, (n_resamples, m).
 
-    The mean runs over all test stimuli. The variance is taken about the mean of each test fold, as r is, and pooled
-    over folds: the sum of squares divided by the number of stimuli less the number of folds. NaN for responses that
-    are constant in every fold, or whose noise is not known.
+    The mean runs over all test stimuli; the variance is that of :func:`pooled_variance`, within folds as r is. NaN for
+    responses that are constant in every fold, or whose noise is not known.
+
+    Parameters
+    ----------
+    folds
+        Statistics of each test fold.
+    variance
+        (m,) variance of the sample, for resamples: they repeat stimuli, so their variance is smaller than the sample's
+        by about a share of 1/n (more where whole groups are drawn). That is no bias of the estimate, which divides by
+        n - 1, and must not be corrected as one; resampled variances are scaled to have the sample's as their mean.
     """
     total = sum(f.total for f in folds)
-    squares = sum(f.squares for f in folds)
     noise = sum(f.noise for f in folds)
-    freedom = sum(np.maximum(f.total - 1.0, 0.0) for f in folds)
-    known = (squares > 0) & np.isfinite(noise)
-    share = np.divide(noise * freedom, total * squares, out=np.full(np.shape(total), np.nan), where=known)
-    return np.asarray(1.0 - share)
+    spread = pooled_variance(folds)
+    if variance is not None:
+        mean = spread.mean(axis=0)
+        spread = spread * np.divide(variance, mean, out=np.ones_like(mean), where=mean > 0)
+    known = (spread > 0) & np.isfinite(noise)
+    return np.asarray(1.0 - np.divide(noise, total * spread, out=np.full(np.shape(total), np.nan), where=known))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from benchmark_core.resampling import (
     bootstrap_interval,
     fold_factor,
     pooled_reliability,
+    pooled_variance,
     resample_counts,
     weighted_statistics,
 )
@@ -95,6 +96,25 @@ def test_reliability_is_pooled_within_folds() -> None:
     shifted = y.copy()
     shifted[15:] += 7
     np.testing.assert_allclose(pooled(shifted), pooled(y))
+
+
+def test_resampled_variances_keep_the_sample_variance_as_their_mean() -> None:
+    """An unreliable neuroid must not look reliable or unreliable because resamples repeat stimuli."""
+    random = rng(6)
+    groups = [f"g{i // 4}" for i in range(40)]
+    y = random.standard_normal((10, 2)).repeat(4, axis=0) + random.standard_normal((40, 2))
+    noise = np.full((40, 2), 0.5)
+    (sample,), draws = (
+        pooled_variance([weighted_statistics(np.ones((1, 40)), y, y, noise)]),
+        [weighted_statistics(resample_counts(ids(40), 500, 0, groups), y, y, noise)],
+    )
+    np.testing.assert_allclose(sample, y.var(axis=0, ddof=1))
+    plain, scaled = pooled_reliability(draws), pooled_reliability(draws, sample)
+    assert (pooled_variance(draws).mean(axis=0) < 0.97 * sample).all()
+    np.testing.assert_allclose((0.5 / (1 - scaled)).mean(axis=0), sample)
+    np.testing.assert_allclose(
+        (1 - scaled) / (1 - plain), pooled_variance(draws).mean(axis=0) / sample * np.ones((500, 1))
+    )
 
 
 def test_without_noise_there_is_no_reliability() -> None:

@@ -17,6 +17,7 @@ from benchmark_core.resampling import (
     bootstrap_interval,
     fold_factor,
     pooled_reliability,
+    pooled_variance,
     resample_counts,
     weighted_statistics,
 )
@@ -153,7 +154,10 @@ def score_subject(
     if responses.has_trials:
         counted &= np.isfinite(reliability)
 
-    resamples = _resample(folds, measured, noises, weights, np.isfinite(r), counted, responses.has_trials)
+    variance = pooled_variance(samples)[0]
+    resamples = _resample(
+        folds, measured, noises, weights, np.isfinite(r), counted, variance if responses.has_trials else None
+    )
     explained = float(signed_square(r[counted]).sum()) if counted.any() else np.nan
     denominator = float(reliability[counted].sum()) if responses.has_trials else float(counted.sum())
     estimates = {
@@ -232,7 +236,7 @@ def _resample(
     weights: Sequence[np.ndarray],
     valid: np.ndarray,
     counted: np.ndarray,
-    has_trials: bool,
+    variance: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
     """Resample r and reliability together; statistics that are means and sums over neuroids, (n_bootstrap,) each."""
     n = len(weights[0])
@@ -249,7 +253,7 @@ def _resample(
         finite = np.isfinite(r)
         total_r += np.where(finite, r, 0.0).sum(axis=1)
         count_r += finite.sum(axis=1)
-        share = pooled_reliability(both) if has_trials else np.ones_like(r)
+        share = np.ones_like(r) if variance is None else pooled_reliability(both, variance[block])
         use = finite & np.isfinite(share) & counted[block][None, :]
         explained += np.where(use, signed_square(np.where(use, r, 0.0)), 0.0).sum(axis=1)
         reliable += np.where(use, share, 0.0).sum(axis=1)

@@ -144,7 +144,8 @@ def test_score_follows_the_definition(k: int) -> None:
     predictions = target.averages() + rng(4).standard_normal((48, 6))
     score = score_predictions(predictions, target, splits, n_bootstrap=100, seed=7)
 
-    def statistic(rows_of_folds: list[np.ndarray]) -> float:
+    def parts(rows_of_folds: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return r, mean noise and variance about the mean of the fold."""
         r, noise, squares, total = [], 0.0, 0.0, 0
         for rows in rows_of_folds:
             y, trials = target.averages()[rows], target.values[rows]
@@ -152,14 +153,18 @@ def test_score_follows_the_definition(k: int) -> None:
             noise = noise + (trials.var(axis=1, ddof=1) / trials.shape[1]).sum(0)
             squares = squares + ((y - y.mean(0)) ** 2).sum(0)
             total += len(rows)
-        mean = np.mean(r, axis=0)
-        reliability = 1 - (noise / total) / (squares / (total - len(rows_of_folds)))
-        return float((np.sign(mean) * mean**2).sum() / reliability.sum())
+        return np.mean(r, axis=0), np.asarray(noise / total), np.asarray(squares / (total - len(rows_of_folds)))
+
+    def ratio(r: np.ndarray, noise: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        return np.asarray((np.sign(r) * r**2).sum(axis=-1) / (1 - noise / variance).sum(axis=-1))
 
     test = [np.array([int(i[1:]) for i in f.test]) for f in splits.folds]
     counts = [resample_counts(f.test, 100, 7).astype(int) for f in splits.folds]
-    draws = np.array([statistic([np.repeat(t, c[b]) for t, c in zip(test, counts, strict=True)]) for b in range(100)])
-    estimate = statistic(test)
+    r, noise, variance = parts(test)
+    estimate = float(ratio(r, noise, variance))
+    resampled = [parts([np.repeat(t, c[b]) for t, c in zip(test, counts, strict=True)]) for b in range(100)]
+    rs, noises, variances = (np.array([found[i] for found in resampled]) for i in range(3))
+    draws = ratio(rs, noises, variances * variance / variances.mean(axis=0))
     assert score.details["score_uncorrected"] == pytest.approx(estimate, rel=1e-9)
     assert score.value == pytest.approx(2 * estimate - draws.mean(), rel=1e-9)
     error = draws.std(ddof=1) * (np.sqrt(1 + k / (k - 1)) if k > 1 else 1)
