@@ -13,9 +13,10 @@ import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -23,7 +24,7 @@ from typing import Any, Generic, TypeVar
 import pluggy
 
 from benchmark_core import hookspecs
-from benchmark_core.errors import InputError, did_you_mean
+from benchmark_core.errors import BenchError, InputError, did_you_mean
 from benchmark_core.specs import (
     BenchmarkSpec,
     DatasetSpec,
@@ -67,12 +68,10 @@ class Shelf(Generic[Spec]):
     def conflicts(self) -> list[Problem]:
         """Return the identifiers that are claimed more than once."""
         return [
-            Problem(name, self._conflict(name, specs)) for name, specs in sorted(self.by_name.items()) if len(specs) > 1
+            Problem(name, _conflict(f"{self.kind} identifier", name, specs))
+            for name, specs in sorted(self.by_name.items())
+            if len(specs) > 1
         ]
-
-    def _conflict(self, name: str, specs: Sequence[Spec]) -> str:
-        places = " and ".join(spec.origin for spec in specs)
-        return f"the {self.kind} identifier {name!r} is claimed {len(specs)} times, by {places}; rename one of them"
 
     def find(self, name: str, hint: str = "") -> Spec:
         """Return the one spec with this name.
@@ -84,7 +83,7 @@ class Shelf(Generic[Spec]):
         """
         specs = self.by_name.get(name, [])
         if len(specs) > 1:
-            raise InputError(self._conflict(name, specs))
+            raise InputError(_conflict(f"{self.kind} identifier", name, specs))
         if not specs:
             suggestion = did_you_mean(name, list(self.by_name)) or f" See: bench list {self.kind}s."
             raise InputError(f"unknown {self.kind} {name!r}.{suggestion}{hint}")
@@ -113,7 +112,8 @@ class Registry:
         self.benchmarks: Shelf[BenchmarkSpec] = Shelf("benchmark")
         self.metrics: Shelf[MetricSpec] = Shelf("metric")
         self.families: list[ModelFamily] = []
-        self.sources: dict[str, str] = {}
+        self._sources: dict[int, str] = {}  # source hash of a drop-in file by id() of its specs and families
+        self._from_families: dict[str, ModelSpec] = {}
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         if built_in:
@@ -124,11 +124,13 @@ class Registry:
                         name = f"{package}.{module.name}"
                         self._load(name, name, lambda name=name: import_module(name))  # type: ignore[misc]
         if installed:
-            for point in entry_points(group=ENTRY_POINTS):
-                self._load(point.name, f"entry point {point.name} = {point.value}", point.load)
+            for point in _installed(self.problems):
+                where = f"entry point {point.name} = {point.value}"
+                self._load(where, where, point.load)
         seen: set[Path] = set()
         for folder in folders:
             self._load_folder(Path(folder), seen)
+        self._find_family_conflicts()
         for shelf in (self.models, self.benchmarks, self.metrics):
             self.problems += shelf.conflicts()
 
@@ -152,7 +154,13 @@ class Registry:
 
     def _load(self, name: str, where: str, load: Callable[[], Any], source: Path | None = None) -> None:
         """Import a plugin and collect its specs; whatever goes wrong is reported and the plugin skipped."""
+        with redirect_stdout(sys.stderr):  # stdout is for results
+            self._collect(name, where, load, source)
+
+    def _collect(self, name: str, where: str, load: Callable[[], Any], source: Path | None) -> None:
         try:
+            # Hashed before it is run, so that the version is never newer than the code.
+            version = hashlib.sha256(source.read_bytes()).hexdigest()[:12] if source else ""
             plugin = load()
             if self._manager.is_registered(plugin) or self._manager.has_plugin(name):
                 return
@@ -163,7 +171,6 @@ class Registry:
                 self._manager.unregister(name=name)
             self.problems.append(Problem(where, f"could not be imported ({describe(error)}); skipped"))
             return
-        version = hashlib.sha256(source.read_bytes()).hexdigest()[:12] if source else ""
         offered = 0
         for hook_name, kinds, take in (
             ("register_models", (ModelSpec, ModelFamily), self._take_model),
@@ -183,8 +190,7 @@ class Registry:
                     self.problems.append(Problem(where, f"{hook_name} failed ({describe(error)}); skipped"))
                     continue
                 for spec in specs:
-                    if version and not isinstance(spec, ModelFamily):
-                        self.sources[spec.origin] = version
+                    self._sources[id(spec)] = version
                     take(spec)
         if not offered:
             self.problems.append(
@@ -199,9 +205,19 @@ class Registry:
         else:
             self.models.add(spec)
 
+    def _find_family_conflicts(self) -> None:
+        """Make unusable what two families, or a family and a model outside it, both claim."""
+        for prefix in sorted({family.prefix for family in self.families}):
+            claims = [family for family in self.families if family.prefix == prefix]
+            if len(claims) > 1:
+                self.problems.append(Problem(f"{prefix}/...", _conflict("model family", f"{prefix}/...", claims)))
+            for name, specs in self.models.by_name.items():
+                if name.startswith(prefix + "/"):
+                    specs.extend(claims)  # type: ignore[arg-type]  # only counted and named, never returned
+
     def version(self, spec: ModelSpec | BenchmarkSpec | MetricSpec) -> str:
         """Return the version that enters keys: the declared one, with the source hash of a drop-in file."""
-        source = self.sources.get(spec.origin)
+        source = self._sources.get(id(spec))
         return f"{spec.version}+{source}" if source else str(spec.version)
 
     def model(self, identifier: str) -> Resolved:
@@ -216,14 +232,41 @@ class Registry:
         return resolve(self._model_spec(name), name, pairs)
 
     def _model_spec(self, name: str) -> ModelSpec:
-        for family in self.families:
-            if name.startswith(family.prefix + "/") and name not in self.models.by_name:
-                try:
-                    return family.resolve(name.removeprefix(family.prefix + "/"))
-                except KeyError:
-                    known = [f"{family.prefix}/{n}" for n in family.names()]
-                    raise InputError(f"unknown model {name!r}.{did_you_mean(name, known)}") from None
-        return self.models.find(name, self._hint())
+        families = [f for f in self.families if name.startswith(f.prefix + "/")]
+        if not families or name in self.models.by_name:
+            return self.models.find(name, self._hint())
+        if len(families) > 1:
+            raise InputError(_conflict("model identifier", name, families))
+        if name not in self._from_families:
+            self._from_families[name] = self._resolve_in(families[0], name)
+        return self._from_families[name]
+
+    def _resolve_in(self, family: ModelFamily, name: str) -> ModelSpec:
+        try:
+            with redirect_stdout(sys.stderr):
+                spec = family.resolve(name.removeprefix(family.prefix + "/"))
+        except KeyError:
+            raise InputError(f"unknown model {name!r}.{did_you_mean(name, self._names_in(family))}") from None
+        except BenchError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise InputError(f"the model family {family.prefix}/... cannot give {name!r} ({describe(error)})") from None
+        if not isinstance(spec, ModelSpec) or name not in spec.names:
+            shown = repr(spec.name) if isinstance(spec, ModelSpec) else type(spec).__name__
+            raise InputError(f"the model family {family.prefix}/... gave {shown} for {name!r} ({family.origin})")
+        self._sources[id(spec)] = self._sources.get(id(family), "")
+        return spec
+
+    def _names_in(self, family: ModelFamily) -> list[str]:
+        try:
+            with redirect_stdout(sys.stderr):
+                return [f"{family.prefix}/{n}" for n in family.names()]
+        except BenchError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise InputError(
+                f"the model family {family.prefix}/... cannot list its names ({describe(error)})"
+            ) from None
 
     def metric(self, identifier: str) -> Resolved:
         """Return the metric an identifier names, with its parameters."""
@@ -241,8 +284,11 @@ class Registry:
             return [self.model(pattern)]
         candidates = self.models.names()
         for family in self.families:
-            if fnmatch.fnmatch(family.prefix + "/", name[: len(family.prefix) + 1] or "*") and "/" in name:
-                candidates += [f"{family.prefix}/{n}" for n in family.names()]
+            # A zoo is only opened by a pattern with a slash: "*" means every model that a plain list shows.
+            depth = family.prefix.count("/") + 1
+            head = name.split("/")[:depth]
+            if name.count("/") >= depth and fnmatch.fnmatch(family.prefix, "/".join(head)):
+                candidates += self._names_in(family)
         matches = fnmatch.filter(candidates, name)
         if not matches:
             raise InputError(f"no model matches {name!r}. See: bench list models.")
@@ -266,6 +312,19 @@ class Registry:
     def _hint(self) -> str:
         skipped = len(self.problems)
         return f" ({skipped} plugin problem{'s' * (skipped > 1)}: see bench list)" if skipped else ""
+
+
+def _installed(problems: list[Problem]) -> Sequence[EntryPoint]:
+    try:
+        return list(entry_points(group=ENTRY_POINTS))
+    except Exception as error:  # a malformed entry_points.txt of any package makes all of them unreadable
+        problems.append(Problem("entry points", f"could not be read ({describe(error)}); skipped"))
+        return []
+
+
+def _conflict(kind: str, name: str, specs: Sequence[Any]) -> str:
+    places = " and ".join(spec.origin for spec in specs)
+    return f"the {kind} {name!r} is claimed {len(specs)} times, by {places}; rename one of them"
 
 
 def is_glob(text: str) -> bool:

@@ -66,7 +66,7 @@ class Parameter:
         if self.type == "bool":
             return "true or false"
         if self.type == "str":
-            return "a text without spaces, commas or '='"
+            return "a text of letters, digits and @ . _ / \\ ~ + : -"
         noun = "a whole number" if self.type == "int" else "a number"
         if self.minimum is not None and self.maximum is not None:
             return f"{noun} from {self.minimum:g} to {self.maximum:g}"
@@ -93,12 +93,18 @@ class Parameter:
         return self.check(value)
 
     def check(self, value: Value) -> Value:
+        """Return ``value`` if it is allowed and can be written in an identifier, else raise ValueError."""
+        if isinstance(value, str) and not _VALUE.fullmatch(value):
+            raise ValueError(value)
+        return self._check(value)
+
+    def _check(self, value: Value) -> Value:
         """Return ``value`` if it is of the right type, within bounds and among the choices, else raise ValueError."""
         expected: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
         if not isinstance(value, expected[self.type]) or (isinstance(value, bool) != (self.type == "bool")):
             raise ValueError(value)
         if self.type == "float":
-            value = float(value)
+            value = float(value) + 0.0  # no negative zero: it would be another key for the same thing
         if self.choices and value not in self.choices:
             raise ValueError(value)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -108,9 +114,33 @@ class Parameter:
                 raise ValueError(value)
             if self.maximum is not None and value > self.maximum:
                 raise ValueError(value)
-        if isinstance(value, str) and not _VALUE.fullmatch(value):
-            raise ValueError(value)
         return value
+
+    def check_declaration(self, owner: str) -> None:
+        """Check the parameter's own name, default and choices.
+
+        Raises
+        ------
+        InputError
+            Saying what is wrong with it.
+        """
+        if not self.name.isidentifier():
+            raise InputError(
+                f"{owner}: {self.name!r} cannot be a parameter's name: it must be a Python keyword argument"
+            )
+        if self.type not in ("int", "float", "bool", "str"):
+            raise InputError(
+                f"{owner}: the parameter {self.name!r} has type {self.type!r}; use int, float, bool or str"
+            )
+        try:
+            for choice in self.choices:
+                self.check(choice)
+            if self.default is not None:
+                self._check(self.default)
+        except (ValueError, OverflowError) as error:
+            raise InputError(
+                f"{owner}: {error} cannot be a default or a choice of {self.name!r}, which must be {self.allowed}"
+            ) from None
 
 
 def format_value(value: Value) -> str:
@@ -191,6 +221,7 @@ def _check_declaration(kind: str, name: str, parameters: Sequence[Parameter]) ->
         if parameter.name in seen:
             raise InputError(f"{kind} {name!r} declares the parameter {parameter.name!r} twice")
         seen.add(parameter.name)
+        parameter.check_declaration(f"{kind} {name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +236,9 @@ class ModelSpec:
         Raised whenever outputs or defaults change; part of every key.
     load
         ``load(**parameters)`` returns a :class:`torch.nn.Module` or an object that follows
-        :class:`benchmark_core.extraction.Model`. A string ``"module:function"`` is imported when it is needed.
+        :class:`benchmark_core.extraction.Model`. A string ``"module:function"`` is imported when it is needed. It is
+        called with the global random generators seeded, so weights that a framework's default initialisation draws
+        are the same in every run.
     layers
         Names of the layers to read, in order from input to output, or a function of the parameters giving them.
         For a torch module these are module paths; ``output`` is what ``forward`` returns.
@@ -265,7 +298,7 @@ class ModelFamily:
     names
         Function returning the names after the prefix (may be slow; never called by a plain list).
     resolve
-        ``resolve(name)`` returns the :class:`ModelSpec` of ``prefix/name`` or raises :class:`KeyError`.
+        ``resolve(name)`` returns the :class:`ModelSpec` named ``prefix/name`` or raises :class:`KeyError`.
     description
         One line for people.
     """
@@ -277,6 +310,10 @@ class ModelFamily:
     origin: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.prefix) or self.prefix.endswith("/"):
+            raise InputError(
+                f"{self.prefix!r} cannot be the prefix of a model family: use letters, digits and . _ - / +"
+            )
         if not self.origin:
             object.__setattr__(self, "origin", _caller())
 
@@ -440,8 +477,12 @@ def resolve(spec: ModelSpec | MetricSpec, name: str, pairs: Mapping[str, str | V
     InputError
         For parameters the spec does not have, or values it does not allow.
     """
-    variants: Mapping[str, Mapping[str, Value]] = getattr(spec, "variants", {})
-    values: dict[str, Value] = dict(variants.get(name, {})) if name != spec.name else {}
+    # Typed like what is given, so that a variant and its parameters written out are one thing, with one key.
+    variants: dict[str, dict[str, Value]] = {
+        variant: resolve_parameters(variant, spec.parameters, fixed)
+        for variant, fixed in getattr(spec, "variants", {}).items()
+    }
+    values = dict(variants.get(name, {})) if name != spec.name else {}
     values |= resolve_parameters(name, spec.parameters, pairs)
     defaults = {p.name: p.default for p in spec.parameters}
     given = {k: v for k, v in sorted(values.items()) if v != defaults[k]}
