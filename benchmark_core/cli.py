@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import io
 import json
 import os
+import re
 import sys
+import traceback
+import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -16,35 +22,44 @@ from benchmark_core import __version__
 from benchmark_core.errors import BenchError, InputError, MissingDataError
 from benchmark_core.registry import Registry
 
-INTERRUPTED, BAD_INPUT, FAILED, MISSING = 130, 2, 4, 3
+DONE, INTERRUPTED, BAD_INPUT, FAILED, MISSING = 0, 130, 2, 4, 3
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def guarded(command: Command) -> Command:
-    """Turn errors into one line on stderr and the right exit status; ``--debug`` shows the traceback."""
+    """Turn errors into one line on stderr and the right exit status; ``--debug`` shows the traceback, too."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            return command(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = show_warning
+                result = command(*args, **kwargs)
+            sys.stdout.flush()
+            return result
         except typer.Exit:
             raise
         except KeyboardInterrupt:
             say("interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            # The reader (head, less) has gone: not an error. Closing stdout again at exit would raise anew.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # The reader (head, less) has gone: not an error.
+            abandon_stdout()
             raise typer.Exit(0) from None
         except Exception as error:
             if os.environ.get("BENCH_DEBUG"):
-                raise
+                traceback.print_exc()
             if isinstance(error, BenchError):
                 say(f"error: {error}")
                 raise typer.Exit(error.status) from None
             if isinstance(error, OSError) and error.filename:
                 say(f"error: {error.filename}: {error.strerror}")
+                raise typer.Exit(BAD_INPUT) from None
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                abandon_stdout()
+                say(f"error: cannot write the results to stdout ({error.strerror}); send them elsewhere")
                 raise typer.Exit(BAD_INPUT) from None
             say(
                 f"internal error: {type(error).__name__}: {' '.join(str(error).split())} (run again with --debug for the traceback)"
@@ -54,14 +69,25 @@ def guarded(command: Command) -> Command:
     return wrapped  # type: ignore[return-value]
 
 
+def abandon_stdout() -> None:
+    """Send the rest of stdout nowhere: what could not be written would raise anew when Python ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Show a warning as one line on stderr, without the line of code that gave it."""
+    say(f"warning: {' '.join(str(message).split())}")
+
+
 def say(line: str) -> None:
     """Write a line to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
 def example(*lines: str) -> str:
-    """Return an epilog that shows how a command is used."""
-    return "Example: " + "\n\n".join(lines)
+    """Return an epilog that shows how a command is used, each example on a line of its own (78 characters fit)."""
+    return "\n\n".join(["Examples:" if len(lines) > 1 else "Example:", *lines])
 
 
 app = typer.Typer(
@@ -70,10 +96,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Score vision models against recordings of visual cortex.",
-    epilog=example(
-        "bench run --model pixels --model efficientnet-lite0 --benchmark simulated.V4",
-        "then: bench leaderboard",
-    ),
+    epilog=example("bench list", "bench run --model pixels --benchmark simulated.V4", "bench leaderboard"),
 )
 data_app = typer.Typer(
     no_args_is_help=True, help="Datasets: what is here, and how to get the rest.", epilog=example("bench data list")
@@ -158,7 +181,7 @@ def info_command(
     "run",
     epilog=example(
         "bench run --model pixels --benchmark simulated.V4",
-        "bench run -m 'expansion5l:filters=300' -m efficientnet-lite0 -b 'cowley2023.*' --json",
+        "bench run -m pixels -m expansion5l:filters=300 -b 'cowley2023.*' --json",
     ),
 )
 @guarded
@@ -202,11 +225,12 @@ def run_command(
     )
     for note in notes:
         say(note)
-    runner = Runner(found, numerics, records_folder(records), force)
+    runner = Runner(found, numerics, records_folder(records), force, debug=bool(os.environ.get("BENCH_DEBUG")))
     results: list[dict[str, Any]] = []
-    interrupted = False
+    status = DONE
     try:
-        with progress_display() as progress:
+        # What plugins print is no result.
+        with redirect_stdout(sys.stderr), progress_display() as progress:
             runner.progress = progress
             for result in runner.run(cells):
                 results.append(result)
@@ -215,28 +239,28 @@ def run_command(
                         f"{result['status']}: {' + '.join(result['models'])} on {result['benchmark']}: {result['error']}"
                     )
     except KeyboardInterrupt:
-        interrupted = True
+        status = INTERRUPTED
         say(f"interrupted after {len(results)} of {len(cells)} scores; run the same command again to go on")
+    except BenchError as error:
+        # A record could not be written: the scores so far are shown all the same.
+        status = error.status
+        say(f"error: {error}")
     if as_json:
         shown = [{k: v for k, v in result.items() if k != "provenance"} for result in results]
         write_json({"results": plain(shown)})
     else:
         print_results(results)
         say(f"records: {runner.records}")
-    if interrupted:
-        raise typer.Exit(INTERRUPTED)
     statuses = {result["status"] for result in results}
-    if runner.bad_input:
-        raise typer.Exit(BAD_INPUT)
-    if "failed" in statuses:
-        raise typer.Exit(FAILED)
-    if "missing-data" in statuses:
-        raise typer.Exit(MISSING)
+    if not status:
+        status = BAD_INPUT if runner.bad_input else FAILED if "failed" in statuses else DONE
+    if not status and "missing-data" in statuses:
+        status = MISSING
+    if status:
+        raise typer.Exit(status)
 
 
-@app.command(
-    "leaderboard", epilog=example("bench leaderboard --records leaderboard/records --csv leaderboard/leaderboard.csv")
-)
+@app.command("leaderboard", epilog=example("bench leaderboard", "bench leaderboard --records records --csv scores.csv"))
 @guarded
 def leaderboard_command(
     records: RecordsOption = None,
@@ -246,13 +270,14 @@ def leaderboard_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show the leaderboard and write its CSV from the score records."""
+    from benchmark_core.home import expand
     from benchmark_core.leaderboard import leaderboard, write_csv
     from benchmark_core.records import read_records, records_folder
     from benchmark_core.tables import print_leaderboard
 
     folder = records_folder(records)
     rows = leaderboard(read_records(folder))
-    path = csv if csv is not None else folder.parent / "leaderboard.csv"
+    path = expand(csv) if csv is not None else folder.parent / "leaderboard.csv"
     write_csv(rows, path)
     if as_json:
         write_json({"csv": str(path), "rows": rows})
@@ -408,14 +433,15 @@ def parse_batch_size(text: str) -> int | None:
     """Turn ``auto`` or a positive whole number into a batch size."""
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
         raise InputError(f"--batch-size {text} is not allowed; use auto or a whole number of at least 1")
     return int(text)
 
 
 def write_json(document: Any) -> None:
     """Write one JSON document to stdout."""
-    json.dump(document, sys.stdout, indent=1, allow_nan=False, ensure_ascii=False)
+    plain_text = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    json.dump(document, sys.stdout, indent=1, allow_nan=False, ensure_ascii=plain_text)
     sys.stdout.write("\n")
     sys.stdout.flush()
 
@@ -425,7 +451,9 @@ def main() -> None:
     if "--debug" in sys.argv[1:]:
         os.environ["BENCH_DEBUG"] = "1"
         sys.argv = [sys.argv[0], *(a for a in sys.argv[1:] if a != "--debug")]
-    app()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
+    app(prog_name="bench")
 
 
 if __name__ == "__main__":
