@@ -24,7 +24,8 @@ AUTO, ALL = "auto", "all"
 class Cell:
     """One score to be: models on a benchmark by a metric.
 
-    ``layer`` is a layer's name, or ``auto``: the metric chooses among the model's layers on training stimuli.
+    ``layer`` is a layer's name, or ``auto``: the metric chooses among the model's layers on training stimuli
+    (``all`` is left where the model could not tell its layers).
     """
 
     models: tuple[Resolved, ...]
@@ -53,7 +54,7 @@ class Cell:
 
     def layers(self) -> list[tuple[str, ...]]:
         """Return, for each model, the layers that the metric gets."""
-        return [candidate_layers(m) if self.layer == AUTO else (self.layer,) for m in self.models]
+        return [candidate_layers(m) if self.layer in (AUTO, ALL) else (self.layer,) for m in self.models]
 
 
 def make_plan(
@@ -78,7 +79,7 @@ def make_plan(
     notes: list[str] = []
     rows: list[tuple[Resolved, ...]] = [(m,) for m in chosen_models]
     for spec, from_glob in chosen_benchmarks:
-        resolved = registry.metric(metric or spec.metric)
+        resolved = registry.metric(spec.metric if metric is None else metric)
         low, high = resolved.spec.n_models
         if spec.target_kind not in resolved.spec.accepts:
             problem = f"{resolved.identifier} cannot score {spec.name}: it accepts {' or '.join(resolved.spec.accepts)}, not {spec.target_kind}"
@@ -101,7 +102,10 @@ def _layer_names(models: Sequence[Resolved], layer: str) -> list[str]:
         return [layer]
     if len(models) > 1:
         raise InputError("--layer all works for metrics of one model; name a layer, or use auto")
-    return list(candidate_layers(models[0]))
+    try:
+        return list(candidate_layers(models[0]))
+    except Exception:
+        return [ALL]  # the cell fails, not the run: its layers are asked for once more
 
 
 def _unique(models: Sequence[Resolved]) -> list[Resolved]:

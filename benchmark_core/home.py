@@ -23,11 +23,25 @@ def bench_cache() -> Path:
 def _folder(variable: str, default: str) -> Path:
     named = os.environ.get(variable)
     if named:
-        return Path(named).expanduser().absolute()
+        return expand(Path(named)).absolute()
     import platformdirs
 
     path: Path = getattr(platformdirs, default)(APPLICATION, appauthor=False)
     return path
+
+
+def expand(path: Path) -> Path:
+    """Return a path with a leading ``~`` or ``~user`` replaced by the home folder.
+
+    Raises
+    ------
+    InputError
+        If there is no such user.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise InputError(f"{path} names a home folder that does not exist; write the path in full") from None
 
 
 def make_folder(path: Path, purpose: str) -> Path:

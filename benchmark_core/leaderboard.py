@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark_core.atomic import write_atomically
+from benchmark_core.errors import InputError
 
 COLUMNS = (
     "benchmark",
@@ -118,4 +119,6 @@ def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
     InputError
         If it cannot be written.
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name the CSV file to write, e.g. {path / 'leaderboard.csv'}")
     write_atomically(path, to_csv(rows).encode())

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from benchmark_core.atomic import write_atomically
 from benchmark_core.errors import InputError
-from benchmark_core.home import bench_home
+from benchmark_core.home import bench_home, expand
 
 if TYPE_CHECKING:
     import numpy as np
 
 FORMAT = 1
 STATUSES = ("ok", "failed", "missing-data")
+_NEEDED = ("key", "models", "benchmark", "benchmark_version", "metric", "layer", "status")
+_NUMBER = (int, float, NoneType)
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("key", "benchmark", "metric", "layer"), (str,)),
+    **dict.fromkeys(("score", "ci_low", "ci_high", "ceiling", "r_neuroid", "r_neuroid_median", "r_pattern"), _NUMBER),
+    **dict.fromkeys(("models", "model_versions", "trained", "warnings"), (list,)),
+    "benchmark_version": (int,),
+    "seconds": _NUMBER,
+    "error": (str, NoneType),
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,7 @@ def plain(value: Any) -> Any:
 
 def records_folder(named: Path | None = None) -> Path:
     """Return the folder of records: the one named, or ``BENCH_HOME/records``."""
-    return named if named is not None else bench_home() / "records"
+    return expand(named) if named is not None else bench_home() / "records"
 
 
 def record_path(folder: Path, key: str) -> Path:
@@ -91,25 +104,85 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
     return path
 
 
+class DamagedRecordError(InputError):
+    """A file among the records is not one."""
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """Read one record.
 
     Raises
     ------
-    InputError
+    DamagedRecordError
         If the file is not a record.
+    InputError
+        If it cannot be read, or is a record of another format.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a score record ({error}); delete it or restore it") from None
-    needed = ("format", "key", "models", "benchmark", "benchmark_version", "metric", "layer", "status")
-    absent = [k for k in needed if not isinstance(record, dict) or k not in record]
-    if absent:
-        raise InputError(f"{path} is not a score record (no {', '.join(absent)}); delete it or restore it")
-    if record["format"] != FORMAT or record["status"] not in STATUSES:
+        record = json.loads(path.read_bytes(), parse_constant=_finite, parse_float=_finite)
+    except OSError as error:
+        raise InputError(f"cannot read the score record {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from None
+    if not isinstance(record, dict) or "format" not in record:
+        raise _damaged(path, "no format")
+    if record["format"] != FORMAT or record.get("status", "ok") not in STATUSES:
         raise InputError(f"{path} is a record of another format; upgrade cortex-bench or delete it")
-    return dict(record)
+    wrong = [k for k in _NEEDED if k not in record]
+    if wrong:
+        raise _damaged(path, f"no {', '.join(wrong)}")
+    wrong = [k for k, kinds in _TYPES.items() if k in record and type(record[k]) not in kinds]
+    if wrong or not record["models"] or not all(isinstance(m, str) for m in record["models"]):
+        raise _damaged(path, f"a wrong value of {', '.join(wrong) or 'models'}")
+    if record["key"] != path.stem:
+        raise _damaged(path, "its name is not its key")
+    return record
+
+
+def read_score(folder: Path, key: str) -> dict[str, Any] | None:
+    """Return the record of the score with this key, or None; a damaged one is set aside, with a warning.
+
+    Raises
+    ------
+    InputError
+        If it is a record of another format.
+    """
+    path = record_path(folder, key)
+    if not path.is_file():
+        return None
+    try:
+        record = read_record(path)
+    except DamagedRecordError as error:
+        os.replace(path, path.with_name(path.name + ".bad"))
+        warnings.warn(f"{str(error).partition(';')[0]}; set aside as {path.name}.bad and computed again", stacklevel=2)
+        return None
+    return record if record["status"] == "ok" else None
+
+
+def check_writable(folder: Path) -> None:
+    """Check, before hours of computing, that records can be written to a folder that may not exist yet.
+
+    Raises
+    ------
+    InputError
+        If they cannot.
+    """
+    existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not existing.is_dir():
+        raise InputError(f"cannot write records to {folder}: {existing} is not a folder; name another with --records")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write records to {folder}: {existing} is read-only; name another with --records")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
+
+
+def _damaged(path: Path, reason: str) -> DamagedRecordError:
+    return DamagedRecordError(f"{path} is not a score record ({reason}); delete it or restore it")
 
 
 def read_records(folder: Path) -> Iterator[dict[str, Any]]:

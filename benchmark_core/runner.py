@@ -8,13 +8,23 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from benchmark_core.cells import AUTO, Cell, cell_key, make_plan, splits_of
 from benchmark_core.errors import BenchError, InputError, MissingDataError
 from benchmark_core.pipeline import Numerics, Pipeline, Progress, peak_rss
 from benchmark_core.provenance import environment
-from benchmark_core.records import FORMAT, Score, plain, read_record, record_path, records_folder, write_record
+from benchmark_core.records import (
+    FORMAT,
+    Score,
+    check_writable,
+    plain,
+    read_score,
+    record_path,
+    records_folder,
+    write_record,
+)
 from benchmark_core.registry import Registry, describe
 from benchmark_core.specs import import_target
 from benchmark_core.stimuli import match_stimuli
@@ -52,6 +62,7 @@ class Runner:
     bad_input: bool = False
 
     def __post_init__(self) -> None:
+        cache_cap()  # a cap that cannot be read is found before anything is computed
         self.store = Store.default()
         self._pipeline: Pipeline | None = None
 
@@ -73,19 +84,18 @@ class Runner:
         key = None
         try:
             key = cell_key(cell, self.registry, self.numerics.precision, self.store)
-            path = record_path(self.records, key)
-            if not self.force and path.is_file():
-                record = read_record(path)
-                if record["status"] == "ok":
-                    return {**record, "cached": True}
+            recorded = None if self.force else read_score(self.records, key)
+            if recorded is not None:
+                return {**recorded, "cached": True}
+            check_writable(self.records)
             record = self._score(cell, key)
         except MissingDataError as error:
             record = self._without_score(cell, key, "missing-data", str(error))
         except BenchError as error:
             self.bad_input = self.bad_input or isinstance(error, InputError)
             record = self._without_score(cell, key, "failed", str(error))
-        except Exception as error:
-            # A plugin may raise anything; the run goes on.
+        except (Exception, SystemExit) as error:
+            # A plugin may raise anything, or end the program; the run goes on.
             record = self._without_score(cell, key, "failed", describe(error))
             if self.debug:
                 traceback.print_exc()
@@ -132,6 +142,10 @@ class Runner:
             )
         if not isinstance(score, Score):
             raise BenchError(f"metric {cell.metric.identifier} returned {type(score).__name__}, not Score")
+        for name in ("value", "ci_low", "ci_high"):
+            number = plain(getattr(score, name))
+            if isinstance(number, bool) or not isinstance(number, (int, float, NoneType)):
+                raise BenchError(f"metric {cell.metric.identifier} gave {name} {number!r}, not a number or None")
         metric_seconds = time.perf_counter() - started
         self.progress(f"{cell.name}: {cell.metric.identifier}", 1, 1)
         origins = [{layer: held[1] for layer, held in of_model.items()} for of_model in found]
@@ -223,7 +237,8 @@ class Runner:
             "seconds": None,
             "peak_rss_bytes": peak_rss(),
             "device": self.numerics.device,
-            "error": " ".join(error.split()),
+            # One line, and one that can be written: the name of a file may be no valid UTF-8.
+            "error": " ".join(error.split()).encode("utf-8", "backslashreplace").decode(),
             "provenance": environment(self.numerics),
         }
 
@@ -356,10 +371,10 @@ def check_device(device: str) -> str:
 
 def check_backend(backend: str, device: str) -> str:
     """Return a backend if it is known and can use the device."""
-    from benchmark_core.arrays import choose_backend
+    from benchmark_core.arrays import choose_backend, choose_device
 
     if backend != "auto":
-        choose_backend(backend, "cuda:0" if device == "auto" and backend == "cupy" else device)
+        choose_backend(backend, choose_device(device) if backend == "cupy" else device)
     return backend
 
 

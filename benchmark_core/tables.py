@@ -61,13 +61,13 @@ def print_results(results: Sequence[Mapping[str, Any]]) -> None:
             number(r.get("ceiling")),
             number(r.get("r_neuroid")),
             r["layer"] if "layers" not in r else f"{r['layer']} (varies)",
-            "recorded" if r["cached"] else seconds(r["seconds"]),
+            "recorded" if r["cached"] else seconds(r.get("seconds")),
         )
         for r in results
     ]
     print_table(headings, rows, right=("score", "ceiling", "r", "time"))
     for r in results:
-        for warning in r["warnings"]:
+        for warning in r.get("warnings", []):
             print(f"note on {' + '.join(r['models'])}, {r['benchmark']}: {warning}")
 
 
