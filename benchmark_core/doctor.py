@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from collections.abc import Mapping
@@ -43,7 +44,15 @@ def _folder(path: Path) -> dict[str, Any]:
     existing = path
     while not existing.exists():
         existing = existing.parent
-    return {"path": str(path), "exists": path.exists(), "free_bytes": shutil.disk_usage(existing).free}
+    problem = "" if existing.is_dir() else f"{existing} is not a folder"
+    if not problem and not os.access(existing, os.W_OK | os.X_OK):
+        problem = f"{existing} is read-only"
+    return {
+        "path": str(path),
+        "exists": path.exists(),
+        "free_bytes": shutil.disk_usage(existing).free,
+        "problem": problem,
+    }
 
 
 def print_examination(document: Mapping[str, Any]) -> None:
@@ -60,9 +69,10 @@ def print_examination(document: Mapping[str, Any]) -> None:
     )
     for name, folder in document["folders"].items():
         state = "" if folder["exists"] else " (created when needed)"
+        state = f" (cannot be used: {folder['problem']})" if folder["problem"] else state
         print(f"{name}: {folder['path']}{state}, {size_text(folder['free_bytes'])} free")
     for dataset in document["datasets"]:
-        here = [p for p in dataset["parts"] if p["present"]]
+        here = [p for p in dataset["parts"] if p["present"] and not p["problem"]]
         missing = "" if len(here) == len(dataset["parts"]) else f"; the rest: {dataset['get']}"
         print(f"dataset {dataset['name']}: {len(here)} of {len(dataset['parts'])} parts here{missing}")
     for problem in document["problems"]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark_core import datasets
-from benchmark_core.errors import InputError, did_you_mean
-from benchmark_core.registry import Registry
+from benchmark_core.errors import BenchError, InputError, ModelError, did_you_mean
+from benchmark_core.pipeline import candidate_layers
+from benchmark_core.registry import Registry, describe
 from benchmark_core.specs import (
     BenchmarkSpec,
     MetricSpec,
     ModelSpec,
     Parameter,
+    Resolved,
     canonical,
     format_value,
     split_identifier,
@@ -104,9 +106,12 @@ def _variant_description(spec: ModelSpec, name: str) -> str:
 
 
 def _data_state(spec: BenchmarkSpec) -> str:
-    states = [part.present for dataset in spec.needs for part in datasets.status(dataset)]
+    parts = [part for dataset in spec.needs for part in datasets.status(dataset)]
+    states = [part.present for part in parts]
     if not spec.needs:
         return "none needed"
+    if any(part.problem for part in parts):
+        return "damaged"
     if all(states):
         return "here"
     if any(dataset.simulated for dataset in spec.needs):
@@ -122,8 +127,10 @@ def information(registry: Registry, identifier: str) -> dict[str, Any]:
     InputError
         If no model, benchmark or metric has this name.
     """
-    name, _ = split_identifier(identifier)
+    name, parameters = split_identifier(identifier)
     if name in registry.benchmarks.by_name:
+        if parameters:
+            raise InputError(f"benchmarks have no parameters: {identifier!r}; use {name}")
         return _benchmark_information(registry, registry.benchmark(name))
     if name in registry.metrics.by_name:
         return _metric_information(registry, registry.metric(identifier).spec)
@@ -135,7 +142,6 @@ def information(registry: Registry, identifier: str) -> dict[str, Any]:
         )
     resolved = registry.model(identifier)
     spec: ModelSpec = resolved.spec
-    layers = spec.layers(**resolved.parameters) if callable(spec.layers) else spec.layers
     return {
         "kind": "model",
         "name": spec.name,
@@ -144,12 +150,21 @@ def information(registry: Registry, identifier: str) -> dict[str, Any]:
         "description": spec.description,
         "reference": spec.reference,
         "trained": spec.trained,
-        "layers": list(layers),
+        "layers": list(_layers(resolved)),
         "parameters": [_parameter(p, resolved.parameters[p.name]) for p in spec.parameters],
         "variants": {v: canonical(spec.name, values) for v, values in spec.variants.items()},
         "origin": spec.origin,
         "example": f"bench run --model {resolved.identifier} --benchmark simulated.V4",
     }
+
+
+def _layers(resolved: Resolved) -> Sequence[str]:
+    try:
+        return candidate_layers(resolved)
+    except BenchError:
+        raise
+    except Exception as error:  # a plugin's function may raise anything
+        raise ModelError(f"{resolved.identifier} cannot tell its layers ({describe(error)})") from None
 
 
 def _benchmark_information(registry: Registry, spec: BenchmarkSpec) -> dict[str, Any]:
@@ -206,6 +221,9 @@ def print_information(document: Mapping[str, Any]) -> None:
     for dataset in document.get("needs", []):
         here = sum(p["present"] for p in dataset["parts"])
         print(f"  needs: {dataset['name']} ({here} of {len(dataset['parts'])} parts here; {dataset['get']})")
+        for part in dataset["parts"]:
+            if part["problem"]:
+                print(f"  damaged: {part['problem']}")
     for variant, meaning in document.get("variants", {}).items():
         print(f"  {variant} is a name for {meaning}")
     if document.get("parameters"):
@@ -234,6 +252,7 @@ def _dataset(dataset: Any) -> dict[str, Any]:
             "n_neuroids": p.n_neuroids,
             "bytes": p.n_bytes,
             "path": str(p.path),
+            "problem": p.problem,
         }
         for p in datasets.status(dataset)
     ]
@@ -253,7 +272,9 @@ def print_data_listing(document: Mapping[str, Any]) -> None:
     for dataset in document["datasets"]:
         print(f"{dataset['name']}: {dataset['description']}")
         for part in dataset["parts"]:
-            if part["present"]:
+            if part["problem"]:
+                print(f"  {part['part']:<10} damaged: {part['problem']}")
+            elif part["present"]:
                 print(
                     f"  {part['part']:<10} {part['n_stimuli']} stimuli, {part['n_neuroids']} neuroids, {size_text(part['bytes'])}, {part['path']}"
                 )
