@@ -25,8 +25,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Return the folder of real recordings (``BENCH_TEST_DATA``), or skip the test."""
+    """Return the folder of real recordings (``BENCH_TEST_DATA``), or skip the test.
+
+    Where ``BENCH_TEST_DATA_REQUIRED`` is set, as in the checks of every change, their absence is a failure.
+    """
     folder = Path(os.environ.get("BENCH_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
     if not (folder / "cowley2023").is_dir():
-        pytest.skip(f"no real recordings in {folder}; set BENCH_TEST_DATA to a folder that holds cowley2023/")
+        message = f"no real recordings in {folder}; set BENCH_TEST_DATA to a folder that holds cowley2023/"
+        (pytest.fail if os.environ.get("BENCH_TEST_DATA_REQUIRED") else pytest.skip)(message)
     return folder

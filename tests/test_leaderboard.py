@@ -1,0 +1,112 @@
+"""The leaderboard's CSV is a pure function of the records."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark_core.leaderboard import COLUMNS, leaderboard, to_csv, write_csv
+from benchmark_core.records import read_records, write_record
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def record(model: str, score: float | None = 0.5, **changes: Any) -> dict[str, Any]:
+    """Return a record as the runner writes it, as far as the leaderboard reads it."""
+    base: dict[str, Any] = {
+        "format": 1,
+        "key": f"key of {model} {score} {changes}",
+        "models": [model],
+        "model_versions": ["1"],
+        "trained": [False],
+        "benchmark": "toy.V4",
+        "benchmark_version": 1,
+        "simulated": False,
+        "metric": "encoding",
+        "metric_version": "1",
+        "layer": "output",
+        "requested_layer": "auto",
+        "status": "ok",
+        "score": score,
+        "error": None,
+        "seconds": 3.0,
+        "provenance": {"finished": "2026-01-01T00:00:00+00:00"},
+    }
+    return base | changes
+
+
+def test_best_first_then_by_name_then_those_without_a_score() -> None:
+    rows = leaderboard(
+        [
+            record("b", 0.5),
+            record("c", None, status="failed", error="no memory"),
+            record("a", 0.5),
+            record("d", 0.9),
+            record("e", -0.1),
+            record("f", None),
+        ]
+    )
+    assert [r["model"] for r in rows] == ["d", "a", "b", "e", "c", "f"]
+    assert rows[4]["error"] == "no memory"
+
+
+def test_scores_equal_to_six_digits_are_ties() -> None:
+    rows = leaderboard([record("b", 0.50000001), record("a", 0.5)])
+    assert [r["model"] for r in rows] == ["a", "b"]
+
+
+def test_versions_of_a_benchmark_never_mix() -> None:
+    rows = leaderboard([record("a", 0.1), record("b", 0.9, benchmark_version=2), record("c", 0.5)])
+    assert [(r["benchmark_version"], r["model"]) for r in rows] == [(1, "c"), (1, "a"), (2, "b")]
+
+
+def test_a_record_without_a_score_gives_way_to_one_with() -> None:
+    rows = leaderboard([record("a", None, status="missing-data"), record("a", 0.4)])
+    assert [(r["model"], r["status"]) for r in rows] == [("a", "ok")]
+    other_version = record("a", 0.4, benchmark_version=2)
+    assert len(leaderboard([record("a", None, status="failed"), other_version])) == 2
+
+
+@given(st.permutations([record(m, s) for m, s in (("a", 0.1), ("b", 0.5), ("c", 0.5), ("d", None), ("e", -0.0))]))
+def test_the_csv_does_not_depend_on_the_order_of_records(records: list[dict[str, Any]]) -> None:
+    assert to_csv(leaderboard(records)) == to_csv(leaderboard(sorted(records, key=lambda r: r["key"])))
+
+
+def test_csv_text() -> None:
+    text = to_csv(leaderboard([record("a", 1 / 3, alpha=[1e-10, 1000.0], ceiling=-0.0, error='one, "two"')]))
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert list(row) == list(COLUMNS)
+    assert row["score"] == "0.333333"
+    assert row["alpha"] == "1e-10 1000"
+    assert row["ceiling"] == "0"
+    assert row["simulated"] == "false"
+    assert row["r_neuroid"] == ""
+    assert row["error"] == 'one, "two"'
+    assert "\r" not in text
+
+
+def test_times_and_hosts_do_not_enter(tmp_path: Path) -> None:
+    early, late = record("a", 0.4), record("a", 0.4, seconds=99.0, device="cuda:0", provenance={"finished": "later"})
+    assert to_csv(leaderboard([early])) == to_csv(leaderboard([late | {"key": early["key"]}]))
+
+
+def test_regenerating_from_files_is_byte_identical(tmp_path: Path) -> None:
+    for model, value in (("b", 0.123456789), ("a", 0.7)):
+        write_record(tmp_path / "records", record(model, value, key=f"{model}" * 64))
+    write_csv(leaderboard(read_records(tmp_path / "records")), tmp_path / "one.csv")
+    write_csv(leaderboard(read_records(tmp_path / "records")), tmp_path / "two.csv")
+    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
+    assert b"0.123457" in (tmp_path / "one.csv").read_bytes()
+
+
+def test_the_committed_csv_is_what_the_committed_records_give() -> None:
+    folder = REPOSITORY / "leaderboard"
+    if not (folder / "records").is_dir():
+        pytest.fail("leaderboard/records is missing from the checkout")
+    assert to_csv(leaderboard(read_records(folder / "records"))) == (folder / "leaderboard.csv").read_text()
