@@ -304,13 +304,27 @@ def test_correlations_follow_scipy_and_the_rules_for_constants() -> None:
 
 
 @pytest.mark.parametrize("shape", ["narrow", "wide"])
-def test_torch_equals_numpy(shape: str) -> None:
+@pytest.mark.parametrize(
+    "backend",
+    [
+        Backend("torch"),
+        pytest.param(Backend("torch", "cuda:0"), marks=pytest.mark.gpu),
+        pytest.param(Backend("cupy", "cuda:0"), marks=pytest.mark.gpu),
+    ],
+    ids=lambda b: f"{b.name}-{b.device}",
+)
+def test_other_backends_equal_numpy(shape: str, backend: Backend) -> None:
+    if backend.device != "cpu":
+        torch = pytest.importorskip("torch")
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
+        pytest.importorskip(backend.name)
     x, new, y = case(shape, "duplicates")
     groups = [f"g{i // 2}" if i < 8 else f"h{i}" for i in range(len(x))]
     names = ids(len(x) + len(new))
     results = []
-    for backend in (Backend(), Backend("torch")):
-        representation = represent(np.vstack([x, new]), backend)
+    for library in (Backend(), backend):
+        representation = represent(np.vstack([x, new]), library)
         decomposition = representation.decomposition(names[: len(x)])
         results.append(
             (

@@ -15,7 +15,7 @@ from benchmark_core.splits import Splits
 from benchmark_core.stimuli import match_stimuli
 from plugins.metrics._combination import combine
 from plugins.metrics._fitting import Fit, Options, choices, fit_fold, training_statistics
-from plugins.metrics._predictivity import FoldPredictions, SubjectScore, check_groups, score_subject
+from plugins.metrics._predictivity import FoldPredictions, SubjectScore, check_groups, rows_of, score_subject
 
 
 def compute(
@@ -77,7 +77,11 @@ def compute(
     fits: dict[str, list[Fit]] = {}
     for subject in target.subject_names:
         responses = target.of_subject(subject)
-        fits[subject] = [fit_fold(layers, responses, fold, options) for fold in splits.of(subject)]
+        averages = responses.averages()
+        fits[subject] = [
+            fit_fold(layers, averages[rows_of(target.stimulus_ids, fold.train)], fold, options)
+            for fold in splits.of(subject)
+        ]
         folds = [fit.fold for fit in fits[subject]]
         scores[subject] = score_subject(responses, folds, groups, n_bootstrap, seed)
         scores[subject].values.update(choices(fits[subject], options))
@@ -122,7 +126,6 @@ def score_predictions(
             f"predictions have shape {values.shape}; expected {(len(target.stimulus_ids), target.n_neuroids)}"
         )
     check_groups(groups, target.stimulus_ids)
-    row = {stimulus_id: i for i, stimulus_id in enumerate(target.stimulus_ids)}
     scores: dict[str, SubjectScore] = {}
     folds_of: dict[str, list[FoldPredictions]] = {}
     for subject in target.subject_names:
@@ -132,9 +135,9 @@ def score_predictions(
         folds_of[subject] = [
             FoldPredictions(
                 fold.test,
-                own[[row[i] for i in fold.test]],
+                own[rows_of(target.stimulus_ids, fold.test)],
                 np.zeros(own.shape[1]),
-                *training_statistics(averages[[row[i] for i in fold.train]]),
+                *training_statistics(averages[rows_of(target.stimulus_ids, fold.train)]),
             )
             for fold in splits.of(subject)
         ]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmark_core.assembly import Responses
 from benchmark_core.representation import Representation
 from benchmark_core.ridge import (
     TIE,
@@ -60,13 +59,26 @@ class Fit:
     notes: list[str]
 
 
-def fit_fold(layers: Mapping[str, Representation], responses: Responses, fold: Fold, options: Options) -> Fit:
-    """Choose layer and penalty on the training stimuli of a fold, fit, and predict its test stimuli."""
-    train, notes = responses.at(fold.train).averages(), []
+def fit_fold(layers: Mapping[str, Representation], train: np.ndarray, fold: Fold, options: Options) -> Fit:
+    """Choose layer and penalty on the training stimuli of a fold, fit, and predict its test stimuli.
+
+    Parameters
+    ----------
+    layers
+        Representations to choose from.
+    train
+        (n_train, m) mean responses to the training stimuli, NaN where nothing was recorded.
+    fold
+        Training and test ids.
+    options
+        How to fit.
+    """
+    n_neuroids = train.shape[1]
+    notes: list[str] = []
     criteria: dict[str, float | None] = {}
     alphas_of = {}
     for name, representation in layers.items():
-        table = np.full((len(options.penalties), responses.n_neuroids), np.nan)
+        table = np.full((len(options.penalties), n_neuroids), np.nan)
         for ids, neuroids, values, decomposition in _training_sets(representation, fold.train, train):
             held_apart = None if options.groups is None else [options.groups[i] for i in ids]
             if held_apart is not None and len(set(held_apart)) < 2:
@@ -79,9 +91,9 @@ def fit_fold(layers: Mapping[str, Representation], responses: Responses, fold: F
     best = max((c for c in criteria.values() if c is not None), default=None)
     layer = next(n for n, c in criteria.items() if best is None or (c is not None and c >= best - TIE))
     alphas = alphas_of[layer].copy()
-    deviations = np.full((len(fold.test), responses.n_neuroids), np.nan)
-    intercepts = np.full(responses.n_neuroids, np.nan)
-    fitted = np.zeros(responses.n_neuroids, dtype=bool)
+    deviations = np.full((len(fold.test), n_neuroids), np.nan)
+    intercepts = np.full(n_neuroids, np.nan)
+    fitted = np.zeros(n_neuroids, dtype=bool)
     for _, neuroids, values, decomposition in _training_sets(layers[layer], fold.train, train):
         deviations[:, neuroids] = predicted_deviations(decomposition, fold.test, values, alphas[neuroids])
         intercepts[neuroids] = values.mean(axis=0)

@@ -25,7 +25,7 @@ from benchmark_core.stimuli import name_ids
 
 N_SPLITS = 20  # random split-halves to average
 MEDIAN_RELIABILITY = 0.1  # neuroids below it have no meaningful ratio of their own
-BLOCK = 4_000_000  # numbers in one resamples-by-neuroids array
+BLOCK = 500_000  # numbers in one resamples-by-neuroids array
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +134,7 @@ def score_subject(
     n_bootstrap, seed
         Number and seed of the resamples.
     """
-    row = {stimulus_id: i for i, stimulus_id in enumerate(responses.stimulus_ids)}
-    rows = [[row[i] for i in fold.test_ids] for fold in folds]
+    rows = [rows_of(responses.stimulus_ids, fold.test_ids) for fold in folds]
     averages = responses.averages()
     noise = mean_noise(responses.values) if responses.has_trials else None
     measured = [averages[r] for r in rows]
@@ -353,6 +352,21 @@ def _reasons(
             reason = "no repetitions"
         reasons[responses.neuroid_ids[j]] = reason
     return reasons
+
+
+def rows_of(stimulus_ids: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Return the positions of ids among the ids of the responses.
+
+    Raises
+    ------
+    InputError
+        Naming the ids that are not there.
+    """
+    row = {stimulus_id: i for i, stimulus_id in enumerate(stimulus_ids)}
+    missing = [i for i in wanted if i not in row]
+    if missing:
+        raise InputError(f"the splits name stimulus_id {name_ids(missing)}, which was not recorded")
+    return [row[i] for i in wanted]
 
 
 def check_groups(groups: Mapping[str, str] | None, stimulus_ids: Sequence[str]) -> None:

@@ -303,6 +303,10 @@ def test_mismatched_stimuli_are_named() -> None:
         compute([{"output": layer(x[:-1])}], target, splits)
     with pytest.raises(InputError, match="'s0007' has no group"):
         run(x, target, groups={i: "g" for i in ids(30) if i != "s0007"})
+    with pytest.raises(InputError, match="the splits name stimulus_id 'nowhere'"):
+        run(x, target, fixed_split(["nowhere", *ids(30)[:20]], ids(30)[20:]))
+    with pytest.raises(InputError, match="the splits name stimulus_id 'nowhere'"):
+        score_predictions(np.zeros((30, 6)), target, fixed_split(["nowhere", *ids(30)[:20]], ids(30)[20:]))
     with pytest.raises(InputError, match="one model"):
         compute([{"output": layer(x)}] * 2, target, splits)
     with pytest.raises(InputError, match="expected \\(30, 6\\)"):
