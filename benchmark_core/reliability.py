@@ -61,17 +61,21 @@ def half_means(trials: np.ndarray, n_splits: int, seed: int) -> Iterator[tuple[n
     """
     key = int(digest({"what": "half_means", "seed": seed})[:32], 16)
     random = np.random.Generator(np.random.Philox(key=key))
+    present = np.isfinite(trials)
+    filled = np.where(present, trials, 0.0)
+    shared = bool((present == present[:, :, :1]).all())
+    if shared:
+        present = present[:, :, :1]
     for _ in range(n_splits):
-        order = np.argsort(random.random(trials.shape[:2]), axis=1)
-        shuffled = np.take_along_axis(trials, order[:, :, None], axis=1)
-        present = np.isfinite(shuffled)
-        rank = np.cumsum(present, axis=1)
-        filled = np.where(present, shuffled, 0.0)
+        order = np.argsort(random.random(trials.shape[:2]), axis=1)[:, :, None]
+        # Deal the presentations that exist out in random order: first half, second half, first half, ...
+        rank = np.cumsum(np.take_along_axis(present, order, axis=1), axis=1)
+        rank = np.take_along_axis(rank, np.argsort(order, axis=1), axis=1)
         halves = []
         for odd in (1, 0):
-            chosen = present & (rank % 2 == odd)
+            chosen = (present & (rank % 2 == odd)).astype(np.float64)
             counts = chosen.sum(axis=1)
-            total = (filled * chosen).sum(axis=1)
+            total = (chosen.transpose(0, 2, 1) @ filled)[:, 0, :] if shared else (filled * chosen).sum(axis=1)
             halves.append(np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0))
         yield halves[0], halves[1]
 

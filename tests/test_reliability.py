@@ -77,6 +77,16 @@ def test_halves_share_out_every_repetition_and_estimate_the_same_reliability() -
     assert not np.array_equal(next(half_means(trials, 1, seed=1))[0], again[0])
 
 
+def test_halves_are_the_same_whether_or_not_neuroids_share_their_presentations() -> None:
+    trials, _ = population(5, 20, 7, 3)
+    trials[::3, 5:, :] = np.nan
+    own = np.concatenate([trials, trials[:, :, :1]], axis=2)
+    own[0, 0, 3] = np.nan
+    for (a, b), (c, d) in zip(half_means(trials, 3, 0), half_means(own, 3, 0), strict=True):
+        np.testing.assert_allclose(a, c[:, :3])
+        np.testing.assert_allclose(b, d[:, :3])
+
+
 def test_an_only_repetition_leaves_the_second_half_empty() -> None:
     trials = np.ones((3, 2, 1))
     trials[1, 0, 0] = np.nan
