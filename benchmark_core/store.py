@@ -35,7 +35,17 @@ class CorruptFileWarning(UserWarning):
 def set_aside(path: Path, reason: str) -> None:
     """Rename a bad file so that it is computed again, and warn."""
     bad = path.with_name(path.name + ".bad")
-    os.replace(path, bad)
+    try:
+        os.replace(path, bad)
+    except FileNotFoundError:
+        return  # another process has just done it, and said so
+    except OSError as error:
+        warnings.warn(
+            f"{path} is damaged ({reason}) and cannot be set aside ({error.strerror}); computed again",
+            CorruptFileWarning,
+            stacklevel=2,
+        )
+        return
     warnings.warn(
         f"{path} is damaged ({reason}); set aside as {bad.name} and computed again", CorruptFileWarning, stacklevel=2
     )
@@ -49,15 +59,18 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str
     index: dict[str, dict[str, Any]] = {}
     payloads: list[bytes] = []
     for name, array in arrays.items():
-        plain = np.ascontiguousarray(array)
+        plain = np.asarray(array, order="C")  # not ascontiguousarray, which turns a scalar into a vector
         if plain.dtype.kind not in "fiub":
             raise TypeError(f"array {name!r} of dtype {plain.dtype} cannot be stored")
         plain = plain.astype(plain.dtype.newbyteorder("<"), copy=False)
         index[name] = {"dtype": plain.dtype.str, "shape": list(plain.shape)}
         payloads.append(plain.tobytes())
     header = json.dumps({"meta": dict(meta), "arrays": index}, allow_nan=False).encode()
-    content = b"".join([MAGIC, len(header).to_bytes(8, "little"), header, *payloads])
-    write_atomically(path, content + hashlib.sha256(content).digest())
+    parts = [MAGIC, len(header).to_bytes(8, "little"), header, *payloads]
+    checksum = hashlib.sha256()
+    for part in parts:
+        checksum.update(part)
+    write_atomically(path, b"".join([*parts, checksum.digest()]))
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
@@ -68,7 +81,7 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | No
         return None
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror}); check its permissions") from None
-    if not content.startswith(MAGIC) or hashlib.sha256(content[:-32]).digest() != content[-32:]:
+    if not content.startswith(MAGIC) or hashlib.sha256(memoryview(content)[:-32]).digest() != content[-32:]:
         set_aside(path, "its checksum does not match")
         return None
     start = len(MAGIC) + 8
@@ -111,14 +124,17 @@ class Store:
         """Hold a lock on a key, so that of several processes one computes and the others wait for its result."""
         from filelock import FileLock
 
-        folder = make_folder(self.root / "locks", "locks")
+        lock = FileLock(make_folder(self.root / "locks", "locks") / f"{key}.lock")
         try:
-            with FileLock(folder / f"{key}.lock"):
-                yield
-        except PermissionError:
+            lock.acquire()
+        except OSError as error:
             raise InputError(
-                f"cannot write to the cache {self.root}; set BENCH_CACHE to a folder you can write"
+                f"cannot write to the cache {self.root} ({error.strerror}); set BENCH_CACHE to a folder you can write"
             ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def weights_sha256(self, path: Path) -> str:
         """Return the SHA-256 of a weights file, remembered by path, size and modification time."""
@@ -132,10 +148,15 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError):
             pass  # no memo, or an unreadable one: hash the file
         sha256 = file_sha256(path)
-        memo.parent.mkdir(parents=True, exist_ok=True)
         entry = {"path": str(path), "size": seen.st_size, "mtime_ns": seen.st_mtime_ns, "sha256": sha256}
-        write_atomically(memo, json.dumps(entry).encode())
+        with suppress(InputError):  # a read-only cache can still be read
+            write_atomically(memo, json.dumps(entry).encode())
         return sha256
+
+    def remove_spool(self, key: str) -> bool:
+        """Remove a spool, if there is one, unless a running process holds it; return whether it is gone."""
+        folder = self.spool_path(key)
+        return not folder.is_dir() or self._remove(folder)
 
     def usage(self) -> dict[str, tuple[int, int]]:
         """Return ``{kind: (files, bytes)}``."""
@@ -178,16 +199,19 @@ class Store:
 
     def _remove(self, unit: Path) -> bool:
         if not unit.is_dir():
-            unit.unlink(missing_ok=True)
+            try:
+                unit.unlink(missing_ok=True)
+            except OSError:
+                return False
             return True
         from filelock import FileLock, Timeout
 
         try:
             with FileLock(make_folder(self.root / "locks", "locks") / f"{unit.name}.lock", timeout=0):
                 shutil.rmtree(unit, ignore_errors=True)
-        except Timeout:
+        except (Timeout, OSError):
             return False
-        return True
+        return not unit.exists()
 
 
 def touch(path: Path) -> None:
