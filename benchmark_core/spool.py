@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmark_core.atomic import write_atomically
-from benchmark_core.errors import InputError
+from benchmark_core.errors import ModelError
 from benchmark_core.home import make_folder
 from benchmark_core.store import set_aside
 
@@ -63,9 +63,10 @@ class Spool:
         """Return the spool begun in ``folder``, or None."""
         try:
             plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-            if [plan["n"], plan["layers"]] != [n, list(layers)]:
+            rows, batch = int(plan["chunk_rows"]), int(plan["batch_size"])
+            if [plan["n"], plan["layers"]] != [n, list(layers)] or min(rows, batch) < 1:
                 return None
-            return cls(folder, n, tuple(layers), int(plan["chunk_rows"]), int(plan["batch_size"]))
+            return cls(folder, n, tuple(layers), rows, batch)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -112,10 +113,18 @@ class Spool:
         write_atomically(self._path(chunk), b"".join(prefix + payload))
 
     def n_features(self, layer: str) -> int:
-        """Number of features of a layer, the same in every chunk."""
+        """Number of features of a layer, the same in every chunk.
+
+        Raises
+        ------
+        ModelError
+            If chunks disagree.
+        DamagedChunkError
+            If a chunk is absent or damaged.
+        """
         counts = {self._whole(c)[1]["layers"][layer]["features"] for c in range(self.n_chunks)}
         if len(counts) != 1:
-            raise InputError(
+            raise ModelError(
                 f"layer {layer!r} gives {sorted(counts)} features for different stimuli; a layer needs one size"
             )
         return int(counts.pop())
@@ -171,11 +180,12 @@ class Spool:
             return None
         offset = len(_MAGIC) + 12 + length
         checksum = int.from_bytes(start[-4:], "little")
-        if not start.startswith(_MAGIC) or len(text) != length or zlib.crc32(text) != checksum:
+        if not start.startswith(_MAGIC) or not text or len(text) != length or zlib.crc32(text) != checksum:
             set_aside(path, "its header does not match its checksum")
             return None
         header = json.loads(text)
-        if size != offset + header["size"] or set(header["layers"]) != set(self.layers):
+        rows = len(self.rows(chunk))
+        if size != offset + header["size"] or header["rows"] != rows or set(header["layers"]) != set(self.layers):
             set_aside(path, "it has the wrong size")
             return None
         self._headers[chunk] = (offset, header)
@@ -185,9 +195,12 @@ class Spool:
         offset, header = self._whole(chunk)
         start, checksum = header["layers"][layer]["pieces"][block]
         view = out.data.cast("B")
-        with self._path(chunk).open("rb", buffering=0) as handle:
-            handle.seek(offset + start)
-            read = handle.readinto(view) if len(view) else 0
+        try:
+            with self._path(chunk).open("rb", buffering=0) as handle:
+                handle.seek(offset + start)
+                read = handle.readinto(view)
+        except FileNotFoundError:
+            read = 0
         if read != len(view) or zlib.crc32(view) != checksum:
             self._headers.pop(chunk, None)
             set_aside(self._path(chunk), "a piece does not match its checksum")
