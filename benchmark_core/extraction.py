@@ -60,17 +60,19 @@ def wrap(loaded: Any, name: str) -> Model:
     if isinstance(loaded, Model) and callable(loaded.features):
         return loaded
     raise ModelError(
-        f"model {name!r}: load() returned {type(loaded).__name__}; expected a torch.nn.Module or an object with features()"
+        f"model {name!r}: load() returned {type(loaded).__name__}; "
+        "expected a torch.nn.Module or an object with features() and to()"
     )
 
 
 @dataclass
 class ExtractionPlan:
-    """What a first forward pass tells: sizes per stimulus, the batch size, and the spool's size on disk."""
+    """What the forward pass of the first stimulus tells: sizes, the batch size, the spool's size on disk; its outputs."""
 
     n_features: dict[str, int]
     batch_size: int
     spool_bytes: int
+    outputs: dict[str, np.ndarray]
 
 
 def extract(
@@ -87,8 +89,8 @@ def extract(
 ) -> Spool:
     """Forward all stimuli and return the spool with the outputs of all layers.
 
-    Chunks that an earlier run finished are kept. Memory is bounded by one chunk of outputs and one batch of
-    activations. When memory runs out the batch is halved; a batch of one that does not fit is an error.
+    Chunks that an earlier run finished are kept. Memory is bounded by a few times one chunk of outputs and one batch
+    of activations. When memory runs out the batch is halved; a batch of one that does not fit is an error.
 
     Parameters
     ----------
@@ -106,40 +108,58 @@ def extract(
     ModelError
         For outputs that are not finite or have the wrong batch size, or a model that does not fit.
     InputError
-        If the spool does not fit on the disk, or for an unknown layer.
+        If the spool does not fit on the disk, for an unknown layer, or for an image that cannot be decoded.
+    MissingDataError
+        If an image is gone.
     """
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch size {batch_size} is not allowed; use a whole number of at least 1")
     spool = Spool.open(folder, len(stimuli), layers)
     with numeric_policy(precision):
+        started, first = time.perf_counter(), None
         if spool is None:
             plan = probe(model, stimuli, preprocessing, layers, device, batch_size)
             check_disk(folder, plan.spool_bytes)
             chunk_rows = -(-max(CHUNK_ROWS, plan.batch_size) // plan.batch_size) * plan.batch_size
-            spool = Spool.create(folder, len(stimuli), layers, chunk_rows, plan.batch_size)
+            spool, first = Spool.create(folder, len(stimuli), layers, chunk_rows, plan.batch_size), plan.outputs
         batch = batch_size or spool.batch_size
         chunks = spool.absent()
         done = len(stimuli) - sum(len(spool.rows(c)) for c in chunks)
         if progress:
             progress(done, len(stimuli))
-        batches = [
-            rows[i : i + batch] for c in chunks for rows in [list(spool.rows(c))] for i in range(0, len(rows), batch)
-        ]
-        chunk_of = {c: sum(1 for _ in range(0, len(spool.rows(c)), batch)) for c in chunks}
-        source = _load_batches(stimuli, preprocessing, batches, device)
+        cuts = {c: cut(spool.rows(c), batch) for c in chunks}
+        batches = [positions for c in chunks for positions in cuts[c]]
+        source = _load_batches(stimuli, preprocessing, batches[1:] if first else batches, device)
+        sizes: dict[str, int] = {}
+        fits = batch
         try:
             for chunk in chunks:
-                started = time.perf_counter()
                 parts: list[dict[str, np.ndarray]] = []
-                for _ in range(chunk_of[chunk]):
-                    positions, images = next(source)
-                    parts.append(_forward(model, images, layers, device, [stimuli.stimulus_ids[i] for i in positions]))
+                for positions in cuts[chunk]:
+                    if first:
+                        outputs, first = first, None
+                    else:
+                        ids = [stimuli.stimulus_ids[i] for i in positions]
+                        outputs, fits = _forward(model, next(source), layers, device, ids, fits)
+                    sizes = _same_sizes(sizes, outputs, stimuli.stimulus_ids[positions[0]])
+                    parts.append(outputs)
                     done += len(positions)
                     if progress:
                         progress(done, len(stimuli))
-                outputs = {layer: np.concatenate([p[layer] for p in parts]) for layer in layers}
-                spool.write(chunk, outputs, time.perf_counter() - started)
+                whole = {layer: np.concatenate([p[layer] for p in parts]) for layer in layers}
+                spool.write(chunk, whole, time.perf_counter() - started)
+                started = time.perf_counter()
         finally:
             source.close()
     return spool
+
+
+def cut(rows: range, batch_size: int) -> list[list[int]]:
+    """Cut a chunk into batches. The very first stimulus goes alone: its forward pass tells how many fit at a time."""
+    if rows.start > 0 or len(rows) == 1:
+        return [list(rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]
+    rest = [list(rows[max(i, 1) : i + batch_size]) for i in range(0, len(rows), batch_size)]
+    return [[0], *(positions for positions in rest if positions)]
 
 
 def probe(
@@ -150,8 +170,8 @@ def probe(
     device: str,
     batch_size: int | None = None,
 ) -> ExtractionPlan:
-    """Forward one stimulus to learn the size of every layer and of the activations, and choose a batch size."""
-    image = torch.from_numpy(preprocessing(stimuli.image(0)))[None]
+    """Forward the first stimulus to learn the size of every layer and of the activations, and choose a batch size."""
+    image = torch.from_numpy(_input(stimuli, preprocessing, 0))[None]
     sizes: list[int] = []
     handles = []
     if isinstance(model, HookedModel):
@@ -162,7 +182,7 @@ def probe(
 
         handles = [m.register_forward_hook(count) for m in model.module.modules() if not list(m.children())]
     try:
-        outputs = _forward(model, image, layers, device, [stimuli.stimulus_ids[0]])
+        outputs, _ = _forward(model, image, layers, device, [stimuli.stimulus_ids[0]], 1)
     finally:
         for handle in handles:
             handle.remove()
@@ -174,7 +194,7 @@ def probe(
         free = torch.cuda.mem_get_info(device)[0] if kind == "cuda" else psutil.virtual_memory().available
         fits = max(1, int(0.25 * free / max(needed, 1)))
         batch_size = 1 << min(fits, LARGEST_BATCH[kind]).bit_length() - 1
-    return ExtractionPlan(n_features, batch_size, 4 * len(stimuli) * sum(n_features.values()))
+    return ExtractionPlan(n_features, batch_size, 4 * len(stimuli) * sum(n_features.values()), outputs)
 
 
 def check_disk(folder: Path, needed: int) -> None:
@@ -209,23 +229,26 @@ def numeric_policy(precision: Precision) -> Iterator[None]:
 
 
 def _forward(
-    model: Model, images: torch.Tensor, layers: Sequence[str], device: str, stimulus_ids: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """Forward one batch, halving it when memory runs out, and check the outputs."""
-    size = len(images)
-    while True:
+    model: Model, images: torch.Tensor, layers: Sequence[str], device: str, stimulus_ids: Sequence[str], fits: int
+) -> tuple[dict[str, np.ndarray], int]:
+    """Forward one batch, at most ``fits`` stimuli at a time; return checked outputs and how many do fit.
+
+    When memory runs out ``fits`` is halved; what has been forwarded is kept.
+    """
+    parts: list[dict[str, np.ndarray]] = []
+    done = 0
+    while done < len(images):
+        piece = images[done : done + fits]
         try:
-            parts = [
-                _checked(model.features(piece.to(device, non_blocking=True), layers), len(piece), layers)
-                for piece in torch.split(images, size)
-            ]
-            break
+            parts.append(_checked(model.features(piece.to(device, non_blocking=True), layers), len(piece), layers))
+            done += len(piece)
+            continue
         except (RuntimeError, MemoryError) as error:
-            if isinstance(error, BenchError) or not _out_of_memory(error):
+            if not _out_of_memory(error):
                 raise
-            if size == 1:
+            if len(piece) == 1:
                 raise ModelError(f"one stimulus does not fit into the memory of {device}") from None
-            size = -(-size // 2)
+            fits = -(-len(piece) // 2)
         gc.collect()
         if device != "cpu":
             torch.cuda.empty_cache()
@@ -235,10 +258,24 @@ def _forward(
         if bad.any():
             ids = [i for i, b in zip(stimulus_ids, bad, strict=True) if b]
             raise ModelError(f"layer {layer!r} gives values that are not finite for stimulus_id {name_ids(ids)}")
-    return outputs
+    return outputs, fits
 
 
-def _checked(features: Mapping[str, Any], rows: int, layers: Sequence[str]) -> dict[str, np.ndarray]:
+def _same_sizes(sizes: dict[str, int], outputs: Mapping[str, np.ndarray], stimulus_id: str) -> dict[str, int]:
+    """Return the number of features of each layer, which must be those of the stimuli before."""
+    found = {layer: values.shape[1] for layer, values in outputs.items()}
+    for layer, size in sizes.items():
+        if found[layer] != size:
+            raise ModelError(
+                f"layer {layer!r} gives {found[layer]} features from stimulus_id {stimulus_id!r} on and {size} before; "
+                "a layer needs one size"
+            )
+    return found
+
+
+def _checked(features: Any, rows: int, layers: Sequence[str]) -> dict[str, np.ndarray]:
+    if not isinstance(features, Mapping):
+        raise ModelError(f"features() returned {type(features).__name__}, not a mapping from layers to tensors")
     result = {}
     for layer in layers:
         if layer not in features:
@@ -248,19 +285,16 @@ def _checked(features: Mapping[str, Any], rows: int, layers: Sequence[str]) -> d
             raise ModelError(
                 f"layer {layer!r} has shape {tuple(values.shape)} for a batch of {rows}; expected ({rows}, features)"
             )
-        values = values.reshape(rows, -1)
-        if values.shape[1] == 0:
+        if values.numel() == 0:
             raise ModelError(f"layer {layer!r} has no features")
-        result[layer] = values.numpy()
+        result[layer] = values.reshape(rows, -1).numpy()
     return result
 
 
 def _out_of_memory(error: BaseException) -> bool:
     text = str(error).lower()
-    return (
-        isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
-        or "can't allocate memory" in text
-        or "out of memory" in text
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(
+        words in text for words in ("out of memory", "can't allocate memory", "alloc_failed")
     )
 
 
@@ -273,19 +307,31 @@ class _Batches(torch.utils.data.Dataset[Any]):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, index: int) -> tuple[list[int], torch.Tensor] | BenchError:
-        positions = self.batches[index]
+    def __getitem__(self, index: int) -> torch.Tensor | BenchError:
         try:
-            arrays = [self.preprocessing(self.stimuli.image(i)) for i in positions]
+            return torch.from_numpy(
+                np.stack([_input(self.stimuli, self.preprocessing, i) for i in self.batches[index]])
+            )
         except BenchError as error:
             return error
-        return positions, torch.from_numpy(np.stack(arrays))
+
+
+def _input(stimuli: StimulusSet, preprocessing: Preprocessing, position: int) -> np.ndarray:
+    """Return one image as a model's input; whatever goes wrong names the stimulus."""
+    image = stimuli.image(position)
+    try:
+        return preprocessing(image)
+    except InputError as error:
+        raise InputError(f"stimulus_id {stimuli.stimulus_ids[position]!r}: {error}") from None
+    except Exception as error:
+        name = stimuli.stimulus_ids[position]
+        raise ModelError(f"preprocessing of stimulus_id {name!r} failed ({type(error).__name__}: {error})") from error
 
 
 def _load_batches(
     stimuli: StimulusSet, preprocessing: Preprocessing, batches: list[list[int]], device: str
 ) -> Generator[Any, None, None]:
-    """Yield (positions, images), decoded ahead in worker processes where that pays."""
+    """Yield the images of each batch, decoded ahead in worker processes where that pays."""
     cuda = device != "cpu"
     # Forked workers cost milliseconds; where processes are spawned they would import torch again for seconds.
     workers = (
@@ -298,7 +344,9 @@ def _load_batches(
         batch_size=None,
         num_workers=workers,
         prefetch_factor=2 if workers else None,
+        multiprocessing_context="fork" if workers else None,
         pin_memory=cuda,
+        generator=torch.Generator(),  # else the loader draws from the global one
     )
     for item in loader:
         if isinstance(item, BenchError):

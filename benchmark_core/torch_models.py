@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmark_core.errors import InputError, ModelError, did_you_mean
@@ -12,8 +16,11 @@ from benchmark_core.errors import InputError, ModelError, did_you_mean
 OUTPUT = "output"
 
 
-class _AllRead(Exception):
-    """Raised inside forward once every layer has been read: what comes after need not be computed."""
+class _AllRead(BaseException):
+    """Raised inside forward once every layer has been read: what comes after need not be computed.
+
+    Not an :class:`Exception`, so that a module that catches those does not go on.
+    """
 
 
 class HookedModel:
@@ -41,11 +48,15 @@ class HookedModel:
         InputError
             Naming the layers there are that look alike.
         """
-        known = [name for name, _ in self.module.named_modules() if name]
+        known = self._modules()
         for layer in layers:
             if layer != OUTPUT and layer not in known:
-                hint = did_you_mean(layer, [*known, OUTPUT]) or f" It has {', '.join([*known[:8], OUTPUT])}."
+                hint = did_you_mean(layer, [*known, OUTPUT]) or f" It has {', '.join([*known][:8])}, {OUTPUT}."
                 raise InputError(f"the model has no layer {layer!r}.{hint}")
+
+    def _modules(self) -> dict[str, torch.nn.Module]:
+        # A module may be reached under several names.
+        return {name: module for name, module in self.module.named_modules(remove_duplicate=False) if name}
 
     def features(self, images: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return the outputs of layers, each flattened to (B, P) float32 on the CPU.
@@ -54,6 +65,7 @@ class HookedModel:
         last layer has been read. A module that is called several times is read at its first call.
         """
         self.check_layers(layers)
+        modules = self._modules()
         read: dict[str, torch.Tensor] = {}
         wanted = [layer for layer in layers if layer != OUTPUT]
         handles = []
@@ -62,10 +74,10 @@ class HookedModel:
             def hook(_module: Any, _inputs: Any, output: Any, layer: str = layer) -> None:
                 if layer not in read:
                     read[layer] = flatten(output, layer)
-                if len(read) == len(layers):
+                if len(read) == len(set(layers)):
                     raise _AllRead
 
-            handles.append(self.module.get_submodule(layer).register_forward_hook(hook))
+            handles.append(modules[layer].register_forward_hook(hook))
         try:
             output = self.module(images)
             if OUTPUT in layers:
@@ -87,5 +99,23 @@ def flatten(output: Any, layer: str) -> torch.Tensor:
         raise ModelError(f"layer {layer!r} returns {type(output).__name__}, not a tensor; choose a module inside it")
     if output.ndim == 0:
         raise ModelError(f"layer {layer!r} returns a single number for a whole batch")
-    rows = output.detach().reshape(output.shape[0], -1)
+    rows = output.detach().reshape(output.shape[0], math.prod(output.shape[1:]))
     return rows.to(device="cpu", dtype=torch.float32, copy=True, memory_format=torch.contiguous_format)
+
+
+@contextmanager
+def seeded_globals(seed: int = 0) -> Iterator[None]:
+    """Seed the global CPU generators of torch, NumPy and Python inside the block, and put them back afterwards.
+
+    Weights that a framework's default initialisation draws are then the same in every run, whatever ran before.
+    """
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        random.setstate(states[2])
