@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from benchmark_core.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
@@ -25,14 +27,20 @@ class Preprocessing:
     size
         Height and width of the input, in pixels.
     shorter_side
-        If given, the shorter side is first resized to this many pixels and the centre is then cropped to ``size``;
-        otherwise the image is resized to ``size`` regardless of its aspect ratio.
+        If given, the shorter side is first resized to this many pixels and the centre is then cropped to ``size``
+        (sizes and offsets rounded like torchvision's); otherwise the image is resized to ``size`` regardless of its
+        aspect ratio.
     colour
         ``rgb`` (3 channels) or ``grey`` (1 channel, ITU-R 601 luma).
     interpolation
         ``bilinear`` or ``bicubic``, both with antialiasing.
     mean, std
         Per channel, on the [0, 1] scale; the input is ``(x - mean) / std``.
+
+    Raises
+    ------
+    InputError
+        For settings that contradict each other.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -41,6 +49,22 @@ class Preprocessing:
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise InputError(f"preprocessing: size {self.size} is not (height, width) in pixels")
+        if self.shorter_side is not None and self.shorter_side < min(self.size):
+            raise InputError(
+                f"preprocessing: a shorter side of {self.shorter_side} pixels leaves nothing to crop {self.size} from"
+            )
+        if self.colour not in ("rgb", "grey") or self.interpolation not in ("bilinear", "bicubic"):
+            raise InputError("preprocessing: colour is rgb or grey, interpolation bilinear or bicubic")
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise InputError(
+                f"preprocessing: colour {self.colour!r} needs a mean and std of {self.channels} values each"
+            )
+        if not all(value > 0 for value in self.std):
+            raise InputError(f"preprocessing: std {self.std} must be positive")
 
     def as_key(self) -> dict[str, Any]:
         """Return the plain data that enters a representation's key."""
@@ -52,18 +76,34 @@ class Preprocessing:
         return 3 if self.colour == "rgb" else 1
 
     def __call__(self, image: Image.Image) -> np.ndarray:
-        """Return the input as a float32 array of shape (channels, height, width)."""
+        """Return the input as a float32 array of shape (channels, height, width).
+
+        Raises
+        ------
+        InputError
+            For images whose pixels are floating-point or 32-bit numbers, which have no agreed range.
+        """
         import numpy as np
         from PIL import Image
 
+        if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to 255, that is, to white
+            image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
+        elif image.mode in ("I", "F"):
+            raise InputError(f"images of mode {image.mode!r} have no agreed range; convert them to 8 bits")
         image = image.convert("RGB" if self.colour == "rgb" else "L")
         method = Image.Resampling.BILINEAR if self.interpolation == "bilinear" else Image.Resampling.BICUBIC
         height, width = self.size
         if self.shorter_side is None:
             image = image.resize((width, height), method)
         else:
-            scale = self.shorter_side / min(image.size)
-            image = image.resize((round(image.width * scale), round(image.height * scale)), method)
+            shorter = min(image.size)
+            image = image.resize(
+                (self.shorter_side * image.width // shorter, self.shorter_side * image.height // shorter), method
+            )
+            if image.width < width or image.height < height:
+                raise InputError(
+                    f"an image resized to {image.height} x {image.width} pixels is too small to crop {self.size} from"
+                )
             left, top = round((image.width - width) / 2), round((image.height - height) / 2)
             image = image.crop((left, top, left + width, top + height))
         pixels = np.asarray(image, dtype=np.float32).reshape(height, width, self.channels) / np.float32(255)
