@@ -5,6 +5,7 @@ Numerical code asks a :class:`Backend` for its namespace ``xp`` and is written o
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
@@ -57,6 +58,9 @@ class Backend:
         if self.name == "torch":
             import torch
 
+            if isinstance(values, np.ndarray):
+                # Negative strides, a foreign byte order and read-only memory are beyond torch.
+                values = np.require(values, dtype, ["C", "W"])
             return torch.as_tensor(values, dtype=getattr(torch, dtype), device=self.device)
         if self.name == "cupy":
             import cupy
@@ -91,7 +95,7 @@ def choose_device(device: str = "auto") -> str:
     if device == "cpu":
         return "cpu"
     kind, colon, index = device.partition(":")
-    if device != "auto" and (kind != "cuda" or (colon and not index.isdigit())):
+    if device != "auto" and (kind != "cuda" or (colon and not re.fullmatch("[0-9]{1,4}", index))):
         raise InputError(f"unknown device {device!r}; use auto, cpu, cuda or cuda:N")
     import torch
 
