@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 RECORDS := leaderboard/records
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format leaderboard clean
+.PHONY: help install demo test test-slow bench lint format leaderboard clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ test: $(INSTALLED)  ## Run the test suite (under 5 minutes on 2 cores)
 
 test-slow: $(INSTALLED)  ## Run the simulations over many seeds too (about an hour)
 	$(BIN)/python -m pytest -q -m 'slow or not slow' --timeout 7200
+
+bench: $(INSTALLED)  ## Time the main steps (pytest-benchmark; with a GPU, those on it too)
+	$(BIN)/python -m pytest tests/benchmarks -o addopts='' --benchmark-columns=min,median,rounds
 
 lint: $(INSTALLED)  ## Check style and types (ruff, mypy)
 	$(BIN)/ruff check .
