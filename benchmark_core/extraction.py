@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -348,7 +349,25 @@ def _load_batches(
         pin_memory=cuda,
         generator=torch.Generator(),  # else the loader draws from the global one
     )
-    for item in loader:
+    with _interrupts_held_back():
+        items = iter(loader)
+    for item in items:
         if isinstance(item, BenchError):
             raise item
         yield item
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Hold Ctrl-C back: it reaches this process at the end, and never the processes started meanwhile.
+
+    A terminal sends it to all of them, and a worker would answer with a traceback of its own.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
