@@ -56,9 +56,13 @@ def candidate_layers(model: Resolved) -> tuple[str, ...]:
     layers = model.spec.layers
     if callable(layers):
         layers = layers(**model.parameters)
+    if isinstance(layers, str):
+        raise ModelError(f"model {model.identifier!r}: layers is a text; write a tuple of names: layers=({layers!r},)")
     names = tuple(layers)
     if not names:
         raise ModelError(f"model {model.identifier!r} declares no layers")
+    if len(set(names)) < len(names):
+        raise ModelError(f"model {model.identifier!r} declares a layer twice")
     return names
 
 
@@ -143,16 +147,17 @@ class Pipeline:
         keys = layer_keys(model, version, stimuli, layers, self.numerics.precision, self.store)
         self._held = {key: value for key, value in self._held.items() if key in keys.values()}
         found = self._read(keys)
-        if len(found) < len(keys):
-            weights, preprocessing = weights_of(model, self.store), preprocessing_of(model).as_key()
+        weights, preprocessing = weights_of(model, self.store), preprocessing_of(model).as_key()
 
-            def spool_key(names: Sequence[str]) -> str:
-                return _key(
-                    model, version, weights, preprocessing, stimuli.manifest_hash, names, self.numerics.precision
-                )
+        def spool_key(names: Sequence[str]) -> str:
+            return _key(model, version, weights, preprocessing, stimuli.manifest_hash, names, self.numerics.precision)
 
+        together = list(layers)
+        if len(found) == len(keys):
+            # Left by a run that was killed between its last kernel and the end.
+            self.store.remove_spool(spool_key(together))
+        else:
             # A run that was killed between two layers of pass 2 left a spool of all of them: go on with that one.
-            together = list(layers)
             if not (self.store.spool_path(spool_key(together)) / "plan.json").is_file():
                 together = [layer for layer in layers if layer not in found]
             key = spool_key(together)
@@ -192,10 +197,12 @@ class Pipeline:
         from benchmark_core.representation import from_spool
         from benchmark_core.spool import DamagedChunkError
 
+        left = list(absent)
         for _ in range(3):
             spool = self._extract(model, stimuli, together, folder)
             try:
-                for layer in absent:
+                while left:
+                    layer = left[0]
                     started = time.perf_counter()
                     representation = from_spool(
                         spool,
@@ -219,6 +226,7 @@ class Pipeline:
                     }
                     representation.save(self.store.kernel_path(keys[layer]), provenance)
                     self._held[keys[layer]] = representation, provenance
+                    del left[0]
                 break
             except DamagedChunkError:
                 continue  # the chunk was set aside: extract it again
@@ -244,10 +252,12 @@ class Pipeline:
     def _load(self, model: Resolved) -> Any:
         """Return the wrapped model on its device."""
         from benchmark_core.extraction import wrap
+        from benchmark_core.torch_models import seeded_globals
 
         if model.identifier not in self._loaded:
             self._loaded.clear()
-            wrapped = wrap(import_target(model.spec.load)(**model.parameters), model.identifier)
+            with seeded_globals():
+                wrapped = wrap(import_target(model.spec.load)(**model.parameters), model.identifier)
             wrapped.to(self.numerics.device)
             self._loaded[model.identifier] = wrapped
         return self._loaded[model.identifier]

@@ -263,7 +263,7 @@ def from_spool(
         else:
             values -= mean
             centred = backend.asarray(values) if exact else backend.asarray_float32(values)
-            kernel += backend.xp.astype(centred @ centred.T, backend.xp.float64)
+            kernel += backend.xp.astype(centred @ centred.T, backend.xp.float64, copy=False)
         if progress:
             progress(first + block.shape[1], features)
     return Representation(
