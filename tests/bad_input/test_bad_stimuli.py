@@ -1,0 +1,165 @@
+"""Images and their manifest: damaged, replaced, gone, or ill-formed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bench_command import Bench, flip, forge_manifest
+from PIL import Image
+
+from benchmark_core.keys import file_sha256
+from benchmark_core.records import read_records
+
+MODEL = ("run", "--model", "toy-pixels", "--json")
+
+
+def check_one_failure(bench: Bench, home: Path, benchmark: str, status: int, *words: str) -> None:
+    """Run a cell that cannot be scored: one line, a result that says so, and a whole record of the same."""
+    done = bench(*MODEL, "--benchmark", benchmark)
+    kind = "missing-data" if status == 3 else "failed"
+    done.fails(status, f"{kind}: toy-pixels on {benchmark}: ", *words)
+    (result,) = done.results
+    assert (result["status"], result["score"]) == (kind, None)
+    assert [r["error"] for r in read_records(home / "records")] == [result["error"]]
+    assert not list(home.parent.rglob("*.arrays")), "no representation of half the stimuli"
+
+
+def cut(path: Path) -> None:
+    """Cut an image short, and say in the manifests that it is meant to be so."""
+    before = file_sha256(path)
+    path.write_bytes(path.read_bytes()[:250])
+    part = path.parent.parent
+    stimuli = part / "stimuli.csv"
+    stimuli.write_text(stimuli.read_text().replace(before, file_sha256(path)))
+    forge_manifest(part, files={name: file_sha256(part / name) for name in ("stimuli.csv", "responses.nc")})
+
+
+def replace(path: Path) -> None:
+    Image.new("RGB", (12, 12)).save(path, format="JPEG")
+
+
+def make_text(path: Path) -> None:
+    path.write_text("not an image")
+    cut(path)
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+IMAGES: dict[str, tuple[Callable[[Path], object], int, list[str]]] = {
+    "truncated": (cut, 2, ["'toy/07' cannot be decoded", "07.jpg"]),
+    "no image": (make_text, 2, ["'toy/07'", "07.jpg"]),
+    "truncated after the import": (
+        lambda p: p.write_bytes(p.read_bytes()[:250]),
+        2,
+        ["'toy/07' has changed", "import"],
+    ),
+    "replaced": (replace, 2, ["'toy/07' has changed since it was imported", "07.jpg", "import the data again"]),
+    "one byte": (lambda p: flip(p, -20), 2, ["'toy/07' has changed"]),
+    "deleted": (lambda p: p.unlink(), 3, ["'toy/07' is missing", "07.jpg", "import the data again"]),
+    "a folder": (make_folder, 2, ["cannot read the image of stimulus_id 'toy/07'", "Is a directory"]),
+    "all deleted": (lambda p: shutil.rmtree(p.parent), 3, ["'toy/00' is missing"]),
+}
+
+
+@pytest.mark.parametrize("case", IMAGES)
+def test_image(bench: Bench, part: Path, home: Path, case: str) -> None:
+    spoil, status, words = IMAGES[case]
+    spoil(part / "images" / "07.jpg")
+    check_one_failure(bench, home, "toy.V4", status, *words)
+
+
+PARTS: dict[str, tuple[Callable[[Path], object], int, list[str]]] = {
+    "manifest cut": (lambda p: (p / "manifest.json").write_text('{"format"'), 2, ["manifest.json is damaged"]),
+    "manifest a number": (lambda p: (p / "manifest.json").write_text("3"), 2, ["manifest.json is not of format 1"]),
+    "manifest of the future": (lambda p: forge_manifest(p, format=2), 2, ["manifest.json is not of format 1"]),
+    "manifest of another": (lambda p: forge_manifest(p, part="two"), 2, ["is not that of toy/one"]),
+    "manifest gone": (lambda p: (p / "manifest.json").unlink(), 3, ["has lost its manifest.json"]),
+    "stimuli.csv gone": (lambda p: (p / "stimuli.csv").unlink(), 3, ["stimuli.csv is missing"]),
+    "stimuli.csv changed": (lambda p: flip(p / "stimuli.csv", -3), 2, ["stimuli.csv has changed since"]),
+    "responses cut": (lambda p: (p / "responses.nc").write_bytes(b"CDF"), 2, ["responses.nc has changed since"]),
+    "responses gone": (lambda p: (p / "responses.nc").unlink(), 3, ["responses.nc is missing"]),
+    "gone": (shutil.rmtree, 3, ["toy/one is not on this machine"]),
+}
+
+
+@pytest.mark.parametrize("case", PARTS)
+def test_part(bench: Bench, part: Path, home: Path, case: str) -> None:
+    spoil, status, words = PARTS[case]
+    spoil(part)
+    check_one_failure(bench, home, "toy.V4", status, *words, "`bench data import toy --from DIR`")
+
+
+@pytest.mark.parametrize("case", [c for c in PARTS if c != "gone" and "manifest" in c])
+def test_lists_show_a_damaged_part(bench: Bench, part: Path, case: str) -> None:
+    PARTS[case][0](part)
+    data = bench("data", "list")
+    assert data.status == 0
+    assert "one        damaged: " in data.stdout
+    assert "None" not in data.stdout
+    listed = {row["name"]: row["data"] for row in bench("list", "benchmarks", "--json").json["benchmarks"]}
+    assert listed["toy.V4"] == "damaged"
+    assert "damaged: " in bench("info", "toy.V4").stdout
+    assert "0 of 2 parts here" in bench("doctor").stdout
+
+
+def rows_of(part: Path) -> list[str]:
+    return (part / "stimuli.csv").read_text().splitlines()
+
+
+def spoil_heading(rows: list[str]) -> list[str]:
+    return [rows[0].replace("sha256", "md5"), *rows[1:]]
+
+
+CSVS: dict[str, tuple[Callable[[list[str]], list[str]], list[str]]] = {
+    "missing column": (spoil_heading, ["has no column 'sha256'"]),
+    "empty": (lambda rows: [], ["lists no stimuli"]),
+    "heading alone": (lambda rows: rows[:1], ["lists no stimuli"]),
+    "row too short": (lambda rows: [*rows[:5], "toy/04,04.jpg", *rows[6:]], ["line 6: wrong number of columns"]),
+    "row too long": (lambda rows: [*rows[:5], rows[5] + ",more", *rows[6:]], ["line 6: wrong number of columns"]),
+    "duplicate id": (lambda rows: [*rows, rows[3]], ["duplicate stimulus_id 'toy/02'"]),
+    "id too few": (lambda rows: rows[:-1], ["stimulus_id 'toy/39' not in the stimulus set"]),
+    "id too many": (lambda rows: [*rows, "toy/x," + rows[1].split(",", 1)[1]], ["stimulus_id 'toy/x' missing"]),
+    "id renamed": (lambda rows: [r.replace("toy/07", "toy/7") for r in rows], ["stimulus_id 'toy/7' missing"]),
+}
+
+
+@pytest.mark.parametrize("case", CSVS)
+def test_stimuli_of_a_stranger(bench: Bench, part: Path, home: Path, case: str) -> None:
+    spoil, words = CSVS[case]
+    (home / "stimuli.csv").write_text("\n".join([*spoil(rows_of(part)), ""]))
+    check_one_failure(bench, home, "toy.V4-csv", 2, *words)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            "stimulus_id,file_name,sha256\ncaf\xe9,a.jpg,00\n".encode("latin-1"),
+            ["is not UTF-8 text (byte 32)", "UTF-8"],
+        ),
+        ("stimulus_id,file_name,sha256\na,a.jpg,00\n".encode("utf-16"), ["is not UTF-8 text"]),
+        (b'stimulus_id,file_name,sha256\n"a,a.jpg' + b"x" * 200_000, ["cannot read the stimulus manifest", "field"]),
+    ],
+    ids=["latin-1", "utf-16", "endless field"],
+)
+def test_stimuli_in_another_encoding(bench: Bench, part: Path, home: Path, content: bytes, words: list[str]) -> None:
+    (home / "stimuli.csv").write_bytes(content)
+    check_one_failure(bench, home, "toy.V4-csv", 2, "stimuli.csv", *words)
+
+
+def test_stimuli_csv_is_missing(bench: Bench, part: Path, home: Path) -> None:
+    check_one_failure(bench, home, "toy.V4-csv", 3, "stimulus manifest is missing", "stimuli.csv")
+
+
+def test_fewer_stimuli_than_folds(bench: Bench, part: Path, home: Path) -> None:
+    check_one_failure(bench, home, "toy.V4-folds", 2, "40 stimuli cannot be split into 50 folds")
+
+
+def test_split_with_an_id_that_no_stimulus_has(bench: Bench, part: Path, home: Path) -> None:
+    check_one_failure(bench, home, "toy.V4-foreign", 2, "stimulus_id 'toy/absent' not in the stimulus set")
