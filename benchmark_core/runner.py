@@ -364,16 +364,18 @@ def check_batch(batch_size: int | None) -> int | None:
 
 def check_device(device: str) -> str:
     """Return a device if it is known and there; ``auto`` and ``cpu`` import no torch."""
+    if device in ("auto", "cpu"):
+        return device
     from benchmark_core.arrays import choose_device
 
-    return device if device in ("auto", "cpu") else choose_device(device)
+    return choose_device(device)
 
 
 def check_backend(backend: str, device: str) -> str:
     """Return a backend if it is known and can use the device."""
-    from benchmark_core.arrays import choose_backend, choose_device
-
     if backend != "auto":
+        from benchmark_core.arrays import choose_backend, choose_device
+
         choose_backend(backend, choose_device(device) if backend == "cupy" else device)
     return backend
 

@@ -15,14 +15,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from benchmark_core.atomic import write_atomically
 from benchmark_core.errors import InputError
 from benchmark_core.home import bench_cache, make_folder
 from benchmark_core.keys import file_sha256
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAGIC = b"cortex-bench arrays 1\n"
 DEFAULT_CAP = 50 * 2**30
@@ -56,6 +57,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str
 
     Layout: magic, length of the header (8 bytes), header (JSON), array bytes (little-endian, C order), digest.
     """
+    import numpy as np
+
     index: dict[str, dict[str, Any]] = {}
     payloads: list[bytes] = []
     for name, array in arrays.items():
@@ -75,6 +78,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
     """Read what :func:`write_arrays` wrote; None if the file is absent or was damaged (and is now set aside)."""
+    import numpy as np  # here, so that what is all recorded needs none of it
+
     try:
         content = path.read_bytes()
     except FileNotFoundError:
