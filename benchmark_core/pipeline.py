@@ -137,13 +137,28 @@ class Pipeline:
     _held: dict[str, tuple[Representation, dict[str, Any]]] = field(default_factory=dict, repr=False)
 
     def representations(
-        self, model: Resolved, version: str, stimuli: StimulusSet, layers: Sequence[str]
+        self,
+        model: Resolved,
+        version: str,
+        stimuli: StimulusSet,
+        layers: Sequence[str],
+        siblings: Sequence[Resolved] = (),
     ) -> dict[str, tuple[Representation, dict[str, Any]]]:
         """Return {layer: (representation, how it came about)}.
 
         What the store holds is read; everything else is extracted together, each stimulus forwarded once. Of several
         processes asking for the same thing one computes it.
+
+        Parameters
+        ----------
+        siblings
+            Models that differ from this one only in width and are going to be asked for; if this one has to be
+            computed, so are they, in the same pass.
         """
+        if siblings and tuple(layers) == (model.spec.width.layer,):
+            self._compute_widths(
+                sorted({m.identifier: m for m in (model, *siblings)}.values(), key=width_of), version, stimuli
+            )
         keys = layer_keys(model, version, stimuli, layers, self.numerics.precision, self.store)
         self._held = {key: value for key, value in self._held.items() if key in keys.values()}
         found = self._read(keys)
@@ -171,6 +186,69 @@ class Pipeline:
         if missing:
             raise BenchError(f"the store {self.store.root} lost layer {missing[0]!r} of {model.identifier}; run again")
         return {layer: found[layer] for layer in layers}
+
+    def _compute_widths(self, models: Sequence[Resolved], version: str, stimuli: StimulusSet) -> None:
+        """Compute what the store lacks of models that differ in width only, from one pass of the widest of them."""
+        from benchmark_core.representation import prefixes_from_spool
+        from benchmark_core.spool import DamagedChunkError
+
+        layer = models[0].spec.width.layer
+        precision = self.numerics.precision
+        keys = {m.identifier: layer_keys(m, version, stimuli, [layer], precision, self.store)[layer] for m in models}
+
+        def absent() -> list[Resolved]:
+            return [m for m in models if not self.store.kernel_path(keys[m.identifier]).is_file()]
+
+        left = absent()
+        if len(left) < 2:
+            return
+        widest = left[-1]
+        with self.store.lock(keys[widest.identifier]):
+            for _ in range(3):
+                left = absent()
+                if widest not in left:
+                    return
+                spool = self._extract(widest, stimuli, [layer], self.store.spool_path(keys[widest.identifier]))
+                per_unit, rest = divmod(spool.n_features(layer), width_of(widest))
+                if rest:
+                    raise ModelError(
+                        f"model {widest.identifier}: {spool.n_features(layer)} features are not a multiple of its "
+                        f"{widest.spec.width.parameter}; its width cannot be shared"
+                    )
+                of_width = {per_unit * width_of(m): m for m in left}
+                started = time.perf_counter()
+                try:
+                    for representation in prefixes_from_spool(
+                        spool,
+                        layer,
+                        stimuli.stimulus_ids,
+                        keys={features: keys[m.identifier] for features, m in of_width.items()},
+                        backend=self.numerics.array_backend(),
+                        exact=precision == "exact",
+                        progress=lambda done, total: self.progress(
+                            f"{widest.identifier} {layer}: kernels", done, total
+                        ),
+                    ):
+                        provenance = self._provenance(spool, [layer], time.perf_counter() - started)
+                        provenance["shared_widths"] = [m.identifier for m in left]
+                        representation.save(self.store.kernel_path(representation.key), provenance)
+                    spool.delete()
+                    return
+                except DamagedChunkError:
+                    continue
+        raise BenchError("a spool keeps failing its checksums; check the disk that BENCH_CACHE is on")
+
+    def _provenance(self, spool: Spool, layers: Sequence[str], kernel_seconds: float) -> dict[str, Any]:
+        """Return how a representation came about."""
+        return {
+            "extraction_seconds": spool.seconds,
+            "extracted_layers": list(layers),
+            "kernel_seconds": kernel_seconds,
+            "batch_size": spool.batch_size,
+            "spool_bytes": 4 * spool.n * sum(spool.n_features(name) for name in layers),
+            "device": self.numerics.device,
+            "peak_rss_bytes": peak_rss(),
+        }
 
     def _read(self, keys: dict[str, str]) -> dict[str, tuple[Representation, dict[str, Any]]]:
         from benchmark_core.representation import Representation
@@ -215,15 +293,7 @@ class Pipeline:
                             f"{model.identifier} {layer}: kernel", done, total
                         ),
                     )
-                    provenance = {
-                        "extraction_seconds": spool.seconds,
-                        "extracted_layers": list(together),
-                        "kernel_seconds": time.perf_counter() - started,
-                        "batch_size": spool.batch_size,
-                        "spool_bytes": 4 * len(stimuli) * sum(spool.n_features(name) for name in together),
-                        "device": self.numerics.device,
-                        "peak_rss_bytes": peak_rss(),
-                    }
+                    provenance = self._provenance(spool, together, time.perf_counter() - started)
                     representation.save(self.store.kernel_path(keys[layer]), provenance)
                     self._held[keys[layer]] = representation, provenance
                     del left[0]
@@ -261,6 +331,22 @@ class Pipeline:
             wrapped.to(self.numerics.device)
             self._loaded[model.identifier] = wrapped
         return self._loaded[model.identifier]
+
+
+def width_of(model: Resolved) -> int:
+    """Return the value of the parameter that widens a model's last layer."""
+    return int(model.parameters[model.spec.width.parameter] or 0)
+
+
+def differ_in_width_only(one: Resolved, other: Resolved) -> bool:
+    """Whether the features of one model are the first features of the other."""
+    width = one.spec.width
+    if width is None or other.spec is not one.spec or one.identifier == other.identifier:
+        return False
+    a, b = (dict(m.parameters) for m in (one, other))
+    a.pop(width.parameter)
+    b.pop(width.parameter)
+    return a == b and bool(width.shared(**one.parameters)) and bool(width.shared(**other.parameters))
 
 
 def peak_rss() -> int:

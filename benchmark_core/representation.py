@@ -7,7 +7,7 @@ before multiplying keeps the digits that a large common mean would swallow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -229,8 +229,30 @@ def from_spool(
 ) -> Representation:
     """Pass 2: read a layer's spool by blocks of features and reduce it to a representation.
 
+    Parameters are those of :func:`prefixes_from_spool`; ``key`` is the representation key to keep.
+    """
+    keys = {spool.n_features(layer): key}
+    (representation,) = prefixes_from_spool(
+        spool, layer, stimulus_ids, keys=keys, backend=backend, exact=exact, progress=progress
+    )
+    return representation
+
+
+def prefixes_from_spool(
+    spool: Spool,
+    layer: str,
+    stimulus_ids: Sequence[str],
+    *,
+    keys: Mapping[int, str],
+    backend: Backend,
+    exact: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Representation]:
+    """Pass 2 for a layer and for narrower layers that are its first features, in one reading of the spool.
+
     Every block holds all stimuli, so its column means are exact before anything is multiplied. Memory is bounded by
-    the kernel and two blocks, however many features there are.
+    the kernel and two blocks, however many features there are. Sums run over the same blocks whatever widths are
+    asked for, so a narrow layer's digits do not depend on the wider ones it was reduced with.
 
     Parameters
     ----------
@@ -238,43 +260,95 @@ def from_spool(
         Complete spool of pass 1.
     stimulus_ids
         Sorted ids of its rows.
-    key
-        Representation key to keep.
+    keys
+        Representation key for each number of features that is wanted.
     backend
         Where products are computed.
     exact
         Products in float64; otherwise in float32 within a block, accumulated in float64.
     progress
         Called with (features done, of how many).
+
+    Yields
+    ------
+    Representation
+        From the narrowest to the widest.
     """
-    n, features = len(stimulus_ids), spool.n_features(layer)
-    row_sums, mean_products, mean_square = np.zeros(n), np.zeros(n), 0.0
-    narrow = features <= n
-    held = np.empty((n, features)) if narrow else None
-    kernel = None if narrow else backend.xp.zeros((n, n), dtype=backend.xp.float64, device=backend.xp_device)
+    n, widest = len(stimulus_ids), max(keys)
+    sums = _Sums.start(n, max((w for w in keys if w <= n), default=0), widest > n, backend, exact)
     for first, block in spool.blocks(layer):
+        for width in sorted(w for w in keys if first < w < first + block.shape[1]):
+            yield sums.plus(first, block[:, : width - first], copy=True).finish(layer, stimulus_ids, width, keys[width])
+        done = first + block.shape[1]
+        if done > widest:
+            break
+        sums = sums.plus(first, block)
+        if done in keys:
+            yield sums.finish(layer, stimulus_ids, done, keys[done])
+        if progress:
+            progress(done, widest)
+        if done == widest:
+            break
+
+
+@dataclass(eq=False)
+class _Sums:
+    """Running sums over features: what a representation of the features so far is made of."""
+
+    row_sums: np.ndarray
+    mean_products: np.ndarray
+    mean_square: float
+    held: np.ndarray  # (n, up to n) the first features themselves
+    kernel: Any  # (n, n) array of the backend, or None where only held features are wanted
+    backend: Backend
+    exact: bool
+
+    @classmethod
+    def start(cls, n: int, n_held: int, with_kernel: bool, backend: Backend, exact: bool) -> _Sums:
+        """Return empty sums."""
+        xp = backend.xp
+        kernel = xp.zeros((n, n), dtype=xp.float64, device=backend.xp_device) if with_kernel else None
+        return cls(np.zeros(n), np.zeros(n), 0.0, np.empty((n, n_held)), kernel, backend, exact)
+
+    def plus(self, first: int, block: np.ndarray, copy: bool = False) -> _Sums:
+        """Return the sums with a block (n, b) of features from ``first`` on; in place unless ``copy``."""
         values = block.astype(np.float64)
         mean = values.mean(axis=0)
-        row_sums += values.sum(axis=1)
-        mean_products += values @ mean
-        mean_square += float(mean @ mean)
-        if held is not None:
-            held[:, first : first + block.shape[1]] = values
-        else:
+        held, kernel = self.held, self.kernel
+        if first < held.shape[1]:
+            held = held.copy() if copy else held
+            held[:, first : first + values.shape[1]] = values[:, : held.shape[1] - first]
+        row_sums, products = values.sum(axis=1), values @ mean
+        if kernel is not None:
             values -= mean
-            centred = backend.asarray(values) if exact else backend.asarray_float32(values)
-            kernel += backend.xp.astype(centred @ centred.T, backend.xp.float64, copy=False)
-        if progress:
-            progress(first + block.shape[1], features)
-    return Representation(
-        layer=layer,
-        stimulus_ids=tuple(stimulus_ids),
-        n_features=features,
-        features=held,
-        kernel=None if kernel is None else backend.to_numpy(kernel),
-        row_sums=row_sums,
-        mean_products=mean_products,
-        mean_square=mean_square,
-        key=key,
-        backend=backend,
-    )
+            centred = self.backend.asarray(values) if self.exact else self.backend.asarray_float32(values)
+            product = self.backend.xp.astype(centred @ centred.T, self.backend.xp.float64, copy=False)
+            if copy:
+                kernel = kernel + product
+            else:
+                kernel += product
+        return _Sums(
+            self.row_sums + row_sums,
+            self.mean_products + products,
+            self.mean_square + float(mean @ mean),
+            held,
+            kernel,
+            self.backend,
+            self.exact,
+        )
+
+    def finish(self, layer: str, stimulus_ids: Sequence[str], n_features: int, key: str) -> Representation:
+        """Return the representation of the features so far."""
+        narrow = n_features <= len(stimulus_ids)
+        return Representation(
+            layer=layer,
+            stimulus_ids=tuple(stimulus_ids),
+            n_features=n_features,
+            features=self.held[:, :n_features].copy() if narrow else None,
+            kernel=None if narrow else self.backend.to_numpy(self.kernel).copy(),
+            row_sums=self.row_sums,
+            mean_products=self.mean_products,
+            mean_square=self.mean_square,
+            key=key,
+            backend=self.backend,
+        )

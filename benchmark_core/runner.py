@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmark_core.cells import AUTO, Cell, cell_key, make_plan, splits_of
 from benchmark_core.errors import BenchError, InputError, MissingDataError
-from benchmark_core.pipeline import Numerics, Pipeline, Progress, peak_rss
+from benchmark_core.pipeline import Numerics, Pipeline, Progress, differ_in_width_only, peak_rss
 from benchmark_core.provenance import environment
 from benchmark_core.records import (
     FORMAT,
@@ -26,7 +26,7 @@ from benchmark_core.records import (
     write_record,
 )
 from benchmark_core.registry import Registry, describe
-from benchmark_core.specs import import_target
+from benchmark_core.specs import Resolved, import_target
 from benchmark_core.stimuli import match_stimuli
 from benchmark_core.store import Store, cache_cap, write_arrays
 
@@ -65,9 +65,11 @@ class Runner:
         cache_cap()  # a cap that cannot be read is found before anything is computed
         self.store = Store.default()
         self._pipeline: Pipeline | None = None
+        self._cells: Sequence[Cell] = ()
 
     def run(self, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
         """Yield the result of each cell as soon as it is there."""
+        self._cells = cells
         for cell in cells:
             yield self.run_cell(cell)
         if any_over_cap(self.store):
@@ -123,7 +125,9 @@ class Runner:
         if ids is not None:
             match_stimuli(stimuli.stimulus_ids, ids, f"{cell.benchmark.name}: responses")
         found = [
-            pipeline.representations(model, self.registry.version(model.spec), stimuli, layers)
+            pipeline.representations(
+                model, self.registry.version(model.spec), stimuli, layers, self._siblings(cell, model)
+            )
             for model, layers in zip(cell.models, cell.layers(), strict=True)
         ]
         started = time.perf_counter()
@@ -173,6 +177,23 @@ class Runner:
                 self.store.predictions_path(key), score.arrays, {"key": key, "stimulus_ids": list(stimuli.stimulus_ids)}
             )
         return record
+
+    def _siblings(self, cell: Cell, model: Resolved) -> list[Resolved]:
+        """Return the models of this run that differ from ``model`` in width only and still need their kernels."""
+        wanted: dict[str, Resolved] = {}
+        for other in self._cells:
+            if other.benchmark is cell.benchmark and other is not cell and self._is_to_do(other):
+                wanted |= {m.identifier: m for m in other.models if differ_in_width_only(model, m)}
+        return list(wanted.values())
+
+    def _is_to_do(self, cell: Cell) -> bool:
+        """Whether a cell has to be scored (asked only for models that have a width)."""
+        if self.force or not any(m.spec.width for m in cell.models):
+            return self.force
+        try:
+            return read_score(self.records, cell_key(cell, self.registry, self.numerics.precision, self.store)) is None
+        except BenchError:
+            return False  # it will say so itself when its turn comes
 
     def _values(self, cell: Cell, score: Score, found: Any, caught: list[str]) -> dict[str, Any]:
         """Return the fields of a record that the metric determines."""

@@ -225,6 +225,29 @@ def _check_declaration(kind: str, name: str, parameters: Sequence[Parameter]) ->
 
 
 @dataclass(frozen=True, kw_only=True)
+class Width:
+    """A parameter that only widens a model's last layer: a narrower model's features are a wider one's first.
+
+    Several widths asked for together then cost one forward pass, and the narrower kernels are partial sums of the
+    widest. Results do not depend on which widths were asked for together.
+
+    Parameters
+    ----------
+    parameter
+        Name of the parameter, a whole number; the layer has a fixed number of features for each unit of it.
+    layer
+        Name of the layer.
+    shared
+        Function of the model's parameters: whether narrower features are a prefix for these (not where the weights or
+        the nonlinearity depend on all units at once).
+    """
+
+    parameter: str
+    layer: str
+    shared: Callable[..., bool] = lambda **_: True
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """A model that can be scored.
 
@@ -251,6 +274,8 @@ class ModelSpec:
     weights
         A recipe for untrained weights, or a function of the parameters giving a recipe (text) or the path of the
         weights file, whose SHA-256 then enters the key.
+    width
+        The parameter that only widens the last layer, if there is one.
     trained
         Whether the weights were learned; only shown, never used.
     description, reference
@@ -265,6 +290,7 @@ class ModelSpec:
     variants: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     preprocessing: Preprocessing | Callable[..., Preprocessing] = field(default_factory=Preprocessing)
     weights: str | Callable[..., str | Path] = "none"
+    width: Width | None = None
     trained: bool = False
     description: str = ""
     reference: str = ""
@@ -274,6 +300,8 @@ class ModelSpec:
         if not _NAME.fullmatch(self.name):
             raise InputError(f"{self.name!r} cannot be a model's name: use letters, digits and . _ - / +")
         _check_declaration("model", self.name, self.parameters)
+        if self.width is not None and self.width.parameter not in [p.name for p in self.parameters if p.type == "int"]:
+            raise InputError(f"model {self.name!r}: its width {self.width.parameter!r} is not one of its int parameters")
         for variant, values in self.variants.items():
             if not _NAME.fullmatch(variant):
                 raise InputError(f"{variant!r} cannot be a variant's name: use letters, digits and . _ - / +")
