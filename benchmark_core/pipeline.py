@@ -16,6 +16,7 @@ from benchmark_core.specs import Resolved, import_target
 
 if TYPE_CHECKING:
     from benchmark_core.arrays import Backend
+    from benchmark_core.heads import HeadBlocks
     from benchmark_core.representation import Representation
     from benchmark_core.spool import Spool
     from benchmark_core.stimuli import StimulusSet
@@ -155,10 +156,10 @@ class Pipeline:
             Models that differ from this one only in width and are going to be asked for; if this one has to be
             computed, so are they, in the same pass.
         """
-        if siblings and tuple(layers) == (model.spec.width.layer,):
-            self._compute_widths(
-                sorted({m.identifier: m for m in (model, *siblings)}.values(), key=width_of), version, stimuli
-            )
+        width = model.spec.width
+        if width is not None and tuple(layers) == (width.layer,) and (siblings or is_wide(model)):
+            of_width = {m.identifier: m for m in (model, *siblings)}
+            self._compute_widths(sorted(of_width.values(), key=width_of), version, stimuli)
         keys = layer_keys(model, version, stimuli, layers, self.numerics.precision, self.store)
         self._held = {key: value for key, value in self._held.items() if key in keys.values()}
         found = self._read(keys)
@@ -200,7 +201,7 @@ class Pipeline:
             return [m for m in models if not self.store.kernel_path(keys[m.identifier]).is_file()]
 
         left = absent()
-        if len(left) < 2:
+        if not left or (len(left) == 1 and not is_wide(left[0])):
             return
         widest = left[-1]
         with self.store.lock(keys[widest.identifier]):
@@ -208,18 +209,13 @@ class Pipeline:
                 left = absent()
                 if widest not in left:
                     return
-                spool = self._extract(widest, stimuli, [layer], self.store.spool_path(keys[widest.identifier]))
-                per_unit, rest = divmod(spool.n_features(layer), width_of(widest))
-                if rest:
-                    raise ModelError(
-                        f"model {widest.identifier}: {spool.n_features(layer)} features are not a multiple of its "
-                        f"{widest.spec.width.parameter}; its width cannot be shared"
-                    )
-                of_width = {per_unit * width_of(m): m for m in left}
                 started = time.perf_counter()
+                spool, source, per_unit = self._widest(widest, version, stimuli, layer, keys[widest.identifier])
+                extracted = time.perf_counter() - started
+                of_width = {per_unit * width_of(m): m for m in left}
                 try:
                     for representation in prefixes_from_spool(
-                        spool,
+                        source,
                         layer,
                         stimuli.stimulus_ids,
                         keys={features: keys[m.identifier] for features, m in of_width.items()},
@@ -229,7 +225,8 @@ class Pipeline:
                             f"{widest.identifier} {layer}: kernels", done, total
                         ),
                     ):
-                        provenance = self._provenance(spool, [layer], time.perf_counter() - started)
+                        seconds = time.perf_counter() - started - extracted
+                        provenance = self._provenance(spool, spool.layers, seconds)
                         provenance["shared_widths"] = [m.identifier for m in left]
                         representation.save(self.store.kernel_path(representation.key), provenance)
                     spool.delete()
@@ -237,6 +234,40 @@ class Pipeline:
                 except DamagedChunkError:
                     continue
         raise BenchError("a spool keeps failing its checksums; check the disk that BENCH_CACHE is on")
+
+    def _widest(
+        self, model: Resolved, version: str, stimuli: StimulusSet, layer: str, key: str
+    ) -> tuple[Spool, Spool | HeadBlocks, int]:
+        """Do pass 1 for the widest of several models; return its spool, what to read blocks from, features per unit."""
+        if not is_wide(model):
+            spool = self._extract(self._load(model), model, stimuli, [layer], self.store.spool_path(key))
+            per_unit, rest = divmod(spool.n_features(layer), width_of(model))
+            if rest:
+                raise ModelError(
+                    f"model {model.identifier}: {spool.n_features(layer)} features are not a multiple of its "
+                    f"{model.spec.width.parameter}; its width cannot be shared"
+                )
+            return spool, spool, per_unit
+        from benchmark_core.heads import STEM, HeadBlocks, StemReader
+        from benchmark_core.torch_models import seeded_globals
+
+        with seeded_globals():
+            wide = import_target(model.spec.width.wide)(**model.parameters)
+        reader = StemReader(wide).to(self.numerics.device)
+        # The stem is the same for every width.
+        given = {k: v for k, v in model.given.items() if k != model.spec.width.parameter}
+        stem_key = _key(
+            Resolved(model.spec, model.identifier, given),
+            version,
+            weights_of(model, self.store),
+            preprocessing_of(model).as_key(),
+            stimuli.manifest_hash,
+            [f"input of {layer}"],
+            self.numerics.precision,
+        )
+        spool = self._extract(reader, model, stimuli, [STEM], self.store.spool_path(stem_key))
+        precision: Any = self.numerics.precision
+        return spool, HeadBlocks(spool, wide, width_of(model), self.numerics.device, precision), wide.features_per_unit
 
     def _provenance(self, spool: Spool, layers: Sequence[str], kernel_seconds: float) -> dict[str, Any]:
         """Return how a representation came about."""
@@ -277,7 +308,7 @@ class Pipeline:
 
         left = list(absent)
         for _ in range(3):
-            spool = self._extract(model, stimuli, together, folder)
+            spool = self._extract(self._load(model), model, stimuli, together, folder)
             try:
                 while left:
                     layer = left[0]
@@ -304,11 +335,13 @@ class Pipeline:
             raise BenchError(f"the spool {folder} keeps failing its checksums; check the disk it is on")
         spool.delete()
 
-    def _extract(self, model: Resolved, stimuli: StimulusSet, layers: Sequence[str], folder: Path) -> Spool:
+    def _extract(
+        self, loaded: Any, model: Resolved, stimuli: StimulusSet, layers: Sequence[str], folder: Path
+    ) -> Spool:
         from benchmark_core.extraction import extract
 
         return extract(
-            self._load(model),
+            loaded,
             stimuli,
             preprocessing_of(model),
             layers,
@@ -336,6 +369,12 @@ class Pipeline:
 def width_of(model: Resolved) -> int:
     """Return the value of the parameter that widens a model's last layer."""
     return int(model.parameters[model.spec.width.parameter] or 0)
+
+
+def is_wide(model: Resolved) -> bool:
+    """Whether a model's last layer is to be generated by blocks."""
+    width = model.spec.width
+    return width is not None and width.wide is not None and bool(width.is_wide(**model.parameters))
 
 
 def differ_in_width_only(one: Resolved, other: Resolved) -> bool:

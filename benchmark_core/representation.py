@@ -19,6 +19,7 @@ from benchmark_core.errors import InputError, ModelError
 from benchmark_core.stimuli import name_ids
 
 if TYPE_CHECKING:
+    from benchmark_core.heads import HeadBlocks
     from benchmark_core.spectral import Decomposition
     from benchmark_core.spool import Spool
 
@@ -218,7 +219,7 @@ class Representation:
 
 
 def from_spool(
-    spool: Spool,
+    spool: Spool | HeadBlocks,
     layer: str,
     stimulus_ids: Sequence[str],
     *,
@@ -239,7 +240,7 @@ def from_spool(
 
 
 def prefixes_from_spool(
-    spool: Spool,
+    spool: Spool | HeadBlocks,
     layer: str,
     stimulus_ids: Sequence[str],
     *,
@@ -257,7 +258,7 @@ def prefixes_from_spool(
     Parameters
     ----------
     spool
-        Complete spool of pass 1.
+        Complete spool of pass 1, or the features that a head generates from the spool of its stem.
     stimulus_ids
         Sorted ids of its rows.
     keys

@@ -151,6 +151,22 @@ class Spool:
                 self._read_piece(chunk, layer, block, values[self.rows(chunk).start : self.rows(chunk).stop])
             yield first, values
 
+    def read(self, chunk: int, layer: str) -> np.ndarray:
+        """Return all features of one chunk's stimuli, float32 (rows, features).
+
+        Raises
+        ------
+        DamagedChunkError
+            If a piece fails its checksum.
+        """
+        rows, features = len(self.rows(chunk)), self.n_features(layer)
+        values = np.empty((rows, features), dtype=np.float32)
+        for block, first in enumerate(range(0, features, BLOCK)):
+            piece = np.empty((rows, min(BLOCK, features - first)), dtype=np.float32)
+            self._read_piece(chunk, layer, block, piece)
+            values[:, first : first + piece.shape[1]] = piece
+        return values
+
     def delete(self) -> None:
         """Remove the spool from disk."""
         shutil.rmtree(self.folder, ignore_errors=True)
