@@ -16,7 +16,6 @@ from benchmark_core.specs import Resolved, import_target
 
 if TYPE_CHECKING:
     from benchmark_core.arrays import Backend
-    from benchmark_core.heads import HeadBlocks
     from benchmark_core.representation import Representation
     from benchmark_core.spool import Spool
     from benchmark_core.stimuli import StimulusSet
@@ -101,12 +100,12 @@ def layer_keys(
     """Return the representation key of each layer; opens no image and imports no torch."""
     weights, preprocessing = weights_of(model, store), preprocessing_of(model).as_key()
     return {
-        layer: _key(model, version, weights, preprocessing, stimuli.manifest_hash, [layer], precision)
+        layer: make_key(model, version, weights, preprocessing, stimuli.manifest_hash, [layer], precision)
         for layer in layers
     }
 
 
-def _key(
+def make_key(
     model: Resolved,
     version: str,
     weights: str,
@@ -156,17 +155,21 @@ class Pipeline:
             Models that differ from this one only in width and are going to be asked for; if this one has to be
             computed, so are they, in the same pass.
         """
+        from benchmark_core.widths import compute_widths, is_wide, width_of
+
         width = model.spec.width
         if width is not None and tuple(layers) == (width.layer,) and (siblings or is_wide(model)):
             of_width = {m.identifier: m for m in (model, *siblings)}
-            self._compute_widths(sorted(of_width.values(), key=width_of), version, stimuli)
+            compute_widths(self, sorted(of_width.values(), key=width_of), version, stimuli)
         keys = layer_keys(model, version, stimuli, layers, self.numerics.precision, self.store)
         self._held = {key: value for key, value in self._held.items() if key in keys.values()}
         found = self._read(keys)
         weights, preprocessing = weights_of(model, self.store), preprocessing_of(model).as_key()
 
         def spool_key(names: Sequence[str]) -> str:
-            return _key(model, version, weights, preprocessing, stimuli.manifest_hash, names, self.numerics.precision)
+            return make_key(
+                model, version, weights, preprocessing, stimuli.manifest_hash, names, self.numerics.precision
+            )
 
         together = list(layers)
         if len(found) == len(keys):
@@ -188,88 +191,7 @@ class Pipeline:
             raise BenchError(f"the store {self.store.root} lost layer {missing[0]!r} of {model.identifier}; run again")
         return {layer: found[layer] for layer in layers}
 
-    def _compute_widths(self, models: Sequence[Resolved], version: str, stimuli: StimulusSet) -> None:
-        """Compute what the store lacks of models that differ in width only, from one pass of the widest of them."""
-        from benchmark_core.representation import prefixes_from_spool
-        from benchmark_core.spool import DamagedChunkError
-
-        layer = models[0].spec.width.layer
-        precision = self.numerics.precision
-        keys = {m.identifier: layer_keys(m, version, stimuli, [layer], precision, self.store)[layer] for m in models}
-
-        def absent() -> list[Resolved]:
-            return [m for m in models if not self.store.kernel_path(keys[m.identifier]).is_file()]
-
-        left = absent()
-        if not left or (len(left) == 1 and not is_wide(left[0])):
-            return
-        widest = left[-1]
-        with self.store.lock(keys[widest.identifier]):
-            for _ in range(3):
-                left = absent()
-                if widest not in left:
-                    return
-                started = time.perf_counter()
-                spool, source, per_unit = self._widest(widest, version, stimuli, layer, keys[widest.identifier])
-                extracted = time.perf_counter() - started
-                of_width = {per_unit * width_of(m): m for m in left}
-                try:
-                    for representation in prefixes_from_spool(
-                        source,
-                        layer,
-                        stimuli.stimulus_ids,
-                        keys={features: keys[m.identifier] for features, m in of_width.items()},
-                        backend=self.numerics.array_backend(),
-                        exact=precision == "exact",
-                        progress=lambda done, total: self.progress(
-                            f"{widest.identifier} {layer}: kernels", done, total
-                        ),
-                    ):
-                        seconds = time.perf_counter() - started - extracted
-                        provenance = self._provenance(spool, spool.layers, seconds)
-                        provenance["shared_widths"] = [m.identifier for m in left]
-                        representation.save(self.store.kernel_path(representation.key), provenance)
-                    spool.delete()
-                    return
-                except DamagedChunkError:
-                    continue
-        raise BenchError("a spool keeps failing its checksums; check the disk that BENCH_CACHE is on")
-
-    def _widest(
-        self, model: Resolved, version: str, stimuli: StimulusSet, layer: str, key: str
-    ) -> tuple[Spool, Spool | HeadBlocks, int]:
-        """Do pass 1 for the widest of several models; return its spool, what to read blocks from, features per unit."""
-        if not is_wide(model):
-            spool = self._extract(self._load(model), model, stimuli, [layer], self.store.spool_path(key))
-            per_unit, rest = divmod(spool.n_features(layer), width_of(model))
-            if rest:
-                raise ModelError(
-                    f"model {model.identifier}: {spool.n_features(layer)} features are not a multiple of its "
-                    f"{model.spec.width.parameter}; its width cannot be shared"
-                )
-            return spool, spool, per_unit
-        from benchmark_core.heads import STEM, HeadBlocks, StemReader
-        from benchmark_core.torch_models import seeded_globals
-
-        with seeded_globals():
-            wide = import_target(model.spec.width.wide)(**model.parameters)
-        reader = StemReader(wide).to(self.numerics.device)
-        # The stem is the same for every width.
-        given = {k: v for k, v in model.given.items() if k != model.spec.width.parameter}
-        stem_key = _key(
-            Resolved(model.spec, model.identifier, given),
-            version,
-            weights_of(model, self.store),
-            preprocessing_of(model).as_key(),
-            stimuli.manifest_hash,
-            [f"input of {layer}"],
-            self.numerics.precision,
-        )
-        spool = self._extract(reader, model, stimuli, [STEM], self.store.spool_path(stem_key))
-        precision: Any = self.numerics.precision
-        return spool, HeadBlocks(spool, wide, width_of(model), self.numerics.device, precision), wide.features_per_unit
-
-    def _provenance(self, spool: Spool, layers: Sequence[str], kernel_seconds: float) -> dict[str, Any]:
+    def provenance(self, spool: Spool, layers: Sequence[str], kernel_seconds: float) -> dict[str, Any]:
         """Return how a representation came about."""
         return {
             "extraction_seconds": spool.seconds,
@@ -308,7 +230,7 @@ class Pipeline:
 
         left = list(absent)
         for _ in range(3):
-            spool = self._extract(self._load(model), model, stimuli, together, folder)
+            spool = self.extract(self.load(model), model, stimuli, together, folder)
             try:
                 while left:
                     layer = left[0]
@@ -324,7 +246,7 @@ class Pipeline:
                             f"{model.identifier} {layer}: kernel", done, total
                         ),
                     )
-                    provenance = self._provenance(spool, together, time.perf_counter() - started)
+                    provenance = self.provenance(spool, together, time.perf_counter() - started)
                     representation.save(self.store.kernel_path(keys[layer]), provenance)
                     self._held[keys[layer]] = representation, provenance
                     del left[0]
@@ -335,9 +257,7 @@ class Pipeline:
             raise BenchError(f"the spool {folder} keeps failing its checksums; check the disk it is on")
         spool.delete()
 
-    def _extract(
-        self, loaded: Any, model: Resolved, stimuli: StimulusSet, layers: Sequence[str], folder: Path
-    ) -> Spool:
+    def extract(self, loaded: Any, model: Resolved, stimuli: StimulusSet, layers: Sequence[str], folder: Path) -> Spool:
         from benchmark_core.extraction import extract
 
         return extract(
@@ -352,7 +272,7 @@ class Pipeline:
             progress=lambda done, total: self.progress(f"{model.identifier}: activations", done, total),
         )
 
-    def _load(self, model: Resolved) -> Any:
+    def load(self, model: Resolved) -> Any:
         """Return the wrapped model on its device."""
         from benchmark_core.extraction import wrap
         from benchmark_core.torch_models import seeded_globals
@@ -364,28 +284,6 @@ class Pipeline:
             wrapped.to(self.numerics.device)
             self._loaded[model.identifier] = wrapped
         return self._loaded[model.identifier]
-
-
-def width_of(model: Resolved) -> int:
-    """Return the value of the parameter that widens a model's last layer."""
-    return int(model.parameters[model.spec.width.parameter] or 0)
-
-
-def is_wide(model: Resolved) -> bool:
-    """Whether a model's last layer is to be generated by blocks."""
-    width = model.spec.width
-    return width is not None and width.wide is not None and bool(width.is_wide(**model.parameters))
-
-
-def differ_in_width_only(one: Resolved, other: Resolved) -> bool:
-    """Whether the features of one model are the first features of the other."""
-    width = one.spec.width
-    if width is None or other.spec is not one.spec or one.identifier == other.identifier:
-        return False
-    a, b = (dict(m.parameters) for m in (one, other))
-    a.pop(width.parameter)
-    b.pop(width.parameter)
-    return a == b and bool(width.shared(**one.parameters)) and bool(width.shared(**other.parameters))
 
 
 def peak_rss() -> int:

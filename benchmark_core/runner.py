@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmark_core.cells import AUTO, Cell, cell_key, make_plan, splits_of
 from benchmark_core.errors import BenchError, InputError, MissingDataError
-from benchmark_core.pipeline import Numerics, Pipeline, Progress, differ_in_width_only, peak_rss
+from benchmark_core.pipeline import Numerics, Pipeline, Progress, peak_rss
 from benchmark_core.provenance import environment
 from benchmark_core.records import (
     FORMAT,
@@ -29,6 +29,7 @@ from benchmark_core.registry import Registry, describe
 from benchmark_core.specs import Resolved, import_target
 from benchmark_core.stimuli import match_stimuli
 from benchmark_core.store import Store, cache_cap, write_arrays
+from benchmark_core.widths import differ_in_width_only
 
 
 @dataclass

@@ -11,10 +11,10 @@ from toy import make_toy_world
 from benchmark_core import run
 from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError
-from benchmark_core.pipeline import differ_in_width_only
 from benchmark_core.registry import Registry
 from benchmark_core.representation import Representation, prefixes_from_spool
 from benchmark_core.spool import Spool
+from benchmark_core.widths import differ_in_width_only
 
 PLUGIN = """
 from benchmark_core import ModelSpec, Parameter, Preprocessing, Width, hookimpl
