@@ -25,6 +25,9 @@ STEM = "stem"
 MOST_FEATURES = 2**16
 """Features generated at a time, about: enough to use the stems read for it well, few enough to hold for all stimuli."""
 
+MOST_STEM_BYTES = 2**28
+"""Stems read at a time."""
+
 
 class WideModel(Protocol):
     """What ``Width.wide`` loads.
@@ -109,16 +112,22 @@ class HeadBlocks:
         width = (last - first) * self.model.features_per_unit
         features = np.empty((self.spool.n, width), dtype=np.float32)
         with numeric_policy(self.precision):
-            for chunk in range(self.spool.n_chunks):
-                rows = self.spool.rows(chunk)
-                stems = torch.from_numpy(self.spool.read(chunk, STEM)).to(self.device)
-                given = self.model.head(stems, first, last)
-                if tuple(given.shape) != (len(rows), width):
+            for start, stems in self._stems():
+                given = self.model.head(torch.from_numpy(stems).to(self.device), first, last)
+                if tuple(given.shape) != (len(stems), width):
                     raise ModelError(
-                        f"head({first}, {last}) has shape {tuple(given.shape)} for {len(rows)} stimuli; "
-                        f"expected ({len(rows)}, {width})"
+                        f"head({first}, {last}) has shape {tuple(given.shape)} for {len(stems)} stimuli; "
+                        f"expected ({len(stems)}, {width})"
                     )
-                features[rows.start : rows.stop] = given.to("cpu", torch.float32).numpy()
+                features[start : start + len(stems)] = given.to("cpu", torch.float32).numpy()
         if not np.isfinite(features).all():
             raise ModelError(f"units {first} to {last - 1} of the last layer give values that are not finite")
         return features
+
+    def _stems(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (first stimulus, stems of as many chunks as may be held); weights are drawn once for each."""
+        size = 4 * self.spool.n_features(STEM) * self.spool.chunk_rows
+        at_once = max(1, MOST_STEM_BYTES // size)
+        for chunk in range(0, self.spool.n_chunks, at_once):
+            chunks = range(chunk, min(self.spool.n_chunks, chunk + at_once))
+            yield self.spool.rows(chunk).start, np.concatenate([self.spool.read(c, STEM) for c in chunks])

@@ -154,9 +154,13 @@ def spool_of(folder: Path, stems: np.ndarray) -> Spool:
 
 
 @pytest.mark.parametrize("units", [1, 5, 16, 33, 100])
-def test_blocks_lie_on_the_same_grid_as_a_spools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, units: int) -> None:
+@pytest.mark.parametrize("stem_bytes", [1, 100, 1000])
+def test_blocks_lie_on_the_same_grid_as_a_spools(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, units: int, stem_bytes: int
+) -> None:
     monkeypatch.setattr("benchmark_core.spool.BLOCK", 16)
     monkeypatch.setattr("benchmark_core.heads.MOST_FEATURES", 40)
+    monkeypatch.setattr("benchmark_core.heads.MOST_STEM_BYTES", stem_bytes)
     stems = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
     blocks = HeadBlocks(spool_of(tmp_path / "stems", stems), Dense(), units)
     features = Dense().head(torch.from_numpy(stems), 0, units).numpy()
@@ -179,7 +183,7 @@ def test_a_head_of_the_wrong_shape_or_not_finite_is_named(tmp_path: Path) -> Non
             return super().head(stem, first, last) / 0
 
     spool = spool_of(tmp_path / "stems", np.ones((6, 3), dtype=np.float32))
-    with pytest.raises(ModelError, match=r"head\(0, 9\) has shape \(4, 1\) for 4 stimuli; expected \(4, 9\)"):
+    with pytest.raises(ModelError, match=r"head\(0, 9\) has shape \(6, 1\) for 6 stimuli; expected \(6, 9\)"):
         list(HeadBlocks(spool, Short(), 9).blocks("layer"))
     with pytest.raises(ModelError, match="units 0 to 8 of the last layer give values that are not finite"):
         list(HeadBlocks(spool, Infinite(), 9).blocks("layer"))
