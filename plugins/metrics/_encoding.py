@@ -85,12 +85,7 @@ def compute(
         folds = [fit.fold for fit in fits[subject]]
         scores[subject] = score_subject(responses, folds, groups, n_bootstrap, seed)
         scores[subject].values.update(choices(fits[subject], options))
-    notes = [
-        f"{_place(subject, number, fits)}{note}"
-        for subject in fits
-        for number, fit in enumerate(fits[subject], start=1)
-        for note in fit.notes
-    ]
+    notes = [note for subject in fits for note in _notes(subject, fits)]
     chosen = [fit.layer for of_subject in fits.values() for fit in of_subject]
     folds_of = {subject: [fit.fold for fit in of_subject] for subject, of_subject in fits.items()}
     return combine(target, scores, folds_of, notes, chosen)
@@ -145,7 +140,16 @@ def score_predictions(
     return combine(target, scores, folds_of)
 
 
-def _place(subject: str, fold: int, fits: Mapping[str, Sequence[Fit]]) -> str:
-    places = [f"subject {subject}"] if len(fits) > 1 else []
-    places += [f"fold {fold}"] if len(fits[subject]) > 1 else []
-    return f"{', '.join(places)}: " if places else ""
+def _notes(subject: str, fits: Mapping[str, Sequence[Fit]]) -> list[str]:
+    """Return what the fits of a subject warn of, each with the folds that it concerns."""
+    folds: dict[str, list[int]] = {}
+    for number, fit in enumerate(fits[subject], start=1):
+        for note in dict.fromkeys(fit.notes):
+            folds.setdefault(note, []).append(number)
+    lines = []
+    for note, numbers in folds.items():
+        places = [f"subject {subject}"] if len(fits) > 1 else []
+        if len(fits[subject]) > 1:
+            places.append(f"fold{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}")
+        lines.append(f"{', '.join(places)}: {note}" if places else note)
+    return lines

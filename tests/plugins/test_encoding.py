@@ -437,7 +437,7 @@ def test_a_choice_at_the_edge_of_the_grid_warns() -> None:
     x, target = recording()
     assert not any("edge" in w for w in run(x, target).warnings)
     score = run(x, target, penalties=[1e-10, 1e-9])
-    assert any("fold 1: penalty 1e-09 chosen lies at the edge" in w for w in score.warnings)
+    assert "folds 1, 2, 3: penalty 1e-09 chosen lies at the edge of the grid" in score.warnings
 
 
 def test_a_penalty_that_cannot_mend_lost_directions_warns() -> None:
