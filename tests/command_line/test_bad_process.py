@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from bench_command import TOY_PLUGINS
 
-TOY_PLUGINS = Path(__file__).parent / "toy_plugins"
 BENCH = (sys.executable, "-m", "benchmark_core.cli")
 
 

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from bench_command import Bench, Tree
+from bench_command import TOY_PLUGINS, Bench, Tree
 
 from benchmark_core.records import read_records
 
-TOY = Path(__file__).parent / "toy_plugins" / "toy.py"
+TOY = TOY_PLUGINS / "toy.py"
 
 MODELS = {
     "toy-nan": ["layer 'output'", "not finite", "'toy/00'"],

@@ -11,6 +11,8 @@ from typing import Any
 from benchmark_core import Responses
 from benchmark_core.keys import file_sha256
 
+TOY_PLUGINS = Path(__file__).parent / "toy_plugins"
+
 
 @dataclass(frozen=True)
 class Done:

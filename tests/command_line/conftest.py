@@ -6,24 +6,33 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_command import Bench, Done, Tree
+import typer
+from bench_command import TOY_PLUGINS, Bench, Done, Tree
 from PIL import Image
 
 from benchmark_core import DatasetSpec, Responses, cli, datasets
 
-TOY_PLUGINS = Path(__file__).parent / "toy_plugins"
 N_STIMULI, N_REPETITIONS, N_NEUROIDS = 40, 5, 6
 
 
+@pytest.fixture(scope="session")
+def built() -> Callable[..., None]:
+    """Return the command line as typer builds it: anew for every call, which is most of what a refusal costs."""
+    return typer.main.get_command(cli.app)
+
+
 @pytest.fixture
-def bench(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(
+    home: Path, built: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     """Return a function that runs ``bench ARGUMENTS`` here and now; BENCH_HOME and BENCH_CACHE are new folders."""
+    monkeypatch.setattr(cli, "app", built)
     monkeypatch.setenv("BENCH_DEBUG", "")  # so that what --debug sets is undone
     monkeypatch.setenv("BENCH_PLUGINS", str(TOY_PLUGINS))
     monkeypatch.delenv("BENCH_CACHE_MAX", raising=False)
