@@ -161,8 +161,18 @@ class Representation:
         coordinates: np.ndarray = vectors * scales
         if centred:
             return coordinates
-        along = np.divide(vectors.T @ (self.mean_products - self.mean_square), scales, out=np.zeros(n), where=keep)
-        along[n - 1] = np.sqrt(max(self.mean_square - float(along @ along), 0.0))
+        products = vectors.T @ (self.mean_products - self.mean_square)
+        along = np.divide(products, scales, out=np.zeros(n), where=keep)
+        rest = max(self.mean_square - float(along @ along), 0.0)
+        # An axis too short to be told from rounding in the kernel may still have a product with a long mean. These
+        # are the shortest lengths that give those products; together they use up the rest of the mean.
+        weak = np.where(keep, 0.0, np.abs(products))
+        if min(rest, noise, weak.max()) > 0:
+            short = np.minimum(np.sqrt(weak * (weak.sum() / rest)), np.sqrt(noise))
+            coordinates += vectors * short
+            along += np.divide(products, short, out=np.zeros(n), where=short > 0)
+        else:
+            along[n - 1] = np.sqrt(rest)
         return coordinates + along
 
     def decomposition(self, train: Sequence[str]) -> Decomposition:

@@ -120,6 +120,15 @@ def test_estimators_predict_the_same_from_coordinates(shape: tuple[int, int]) ->
     np.testing.assert_allclose(projections[1], projections[0], rtol=1e-7, atol=1e-8)
 
 
+def test_axes_too_short_for_the_kernel_keep_their_product_with_the_mean() -> None:
+    """One direction and the rounding of float32: its square is below the kernel's own rounding."""
+    values = draw(3, 5, rank=1, offset=1.0)
+    spread = np.linalg.svd(values - values.mean(axis=0), compute_uv=False)
+    assert 0 < spread[1] < 2e-8 * spread[0]
+    coordinates = Representation.from_features(values, ids_of(3)).coordinates()
+    close(coordinates @ coordinates.T, values @ values.T, 1e-14)
+
+
 def test_constant_features_and_single_stimuli() -> None:
     flat = Representation.from_features(np.full((4, 6), 3.0), ids_of(4))
     np.testing.assert_array_equal(flat.gram(), 0)
