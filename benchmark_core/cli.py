@@ -250,7 +250,8 @@ def run_command(
         write_json({"results": plain(shown)})
     else:
         print_results(results)
-        say(f"records: {runner.records}")
+        if results:
+            say(f"records: {runner.records}")
     statuses = {result["status"] for result in results}
     if not status:
         status = BAD_INPUT if runner.bad_input else FAILED if "failed" in statuses else DONE
