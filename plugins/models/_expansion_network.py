@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,26 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmark_core.errors import InputError
-from plugins.models._filter_banks import curvature_bank
-from plugins.models._philox_weights import draw_filters
+from plugins.models._dense_layer import DenseLayer
+from plugins.models._filter_banks import BANKS
+from plugins.models._nonlinearities import NONLINEARITIES
+from plugins.models._philox_weights import draw_filters, draw_permutation
 
-
-def _zscore(x: Tensor) -> Tensor:
-    """Standardise over channels (unbiased standard deviation) at every position; 0 where all channels are equal."""
-    std, mean = torch.std_mean(x, dim=1, keepdim=True, correction=1)
-    return (x - mean).div_(std.clamp_min(torch.finfo(x.dtype).tiny))
-
-
-# In place where that is safe: the input is always the fresh output of a convolution, which no hook can hold.
-NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu_,
-    "gelu": F.gelu,
-    "elu": lambda x: F.elu(x, inplace=True),
-    "abs": torch.abs_,
-    "leaky_relu": lambda x: F.leaky_relu(x, 0.01, inplace=True),
-    "zscore": _zscore,
-    "none": lambda x: x,
-}
+LAYER_5 = ("convolution", "dense")
+_SIDE = 11  # height and width of layer 5's input for images of 224 x 224
+_SHUFFLE = 6  # number of the shuffle's random streams, after those of layers 1 to 5
 
 
 class ExpansionLayer(nn.Module):
@@ -86,10 +74,32 @@ class ExpansionLayer(nn.Module):
         return f"{channels * self.groups} -> {filters}, kernel={kernel}, pool={self.pool}, {self.nonlinearity}"
 
 
+class SpatialShuffle(nn.Module):
+    """Puts the rows of its input into one random order and the columns into another, the same for all channels.
+
+    Parameters
+    ----------
+    seed
+        Decides the orders, with the number of rows or columns.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, channels, H, W) to the same shape."""
+        rows, columns = (
+            torch.from_numpy(draw_permutation(side, seed=self.seed, layer=_SHUFFLE, number=axis)).to(x.device)
+            for axis, side in enumerate(x.shape[2:])
+        )
+        return x[:, :, rows[:, None], columns]
+
+
 class Expansion5L(nn.Module):
     """The five-layer expansion model of Kazemian, Elmoznino and Bonner: untrained, convolutional, very wide.
 
-    The first layer is a fixed bank of 36 curvature filters applied to each of R, G and B (108 outputs, R's first) or,
+    The first layer is a fixed bank of 36 filters applied to each of R, G and B (108 outputs, R's first) or,
     if ``filters_1`` is given, that many random filters over RGB. Layers 2 to 5 are random convolutions (7x7, 5x5, 3x3
     and 3x3). Every layer is followed by the nonlinearity and average pooling; there are no biases and nothing is
     learned. Inputs of 224 x 224 give 6 x 6 positions, so P = 36 x ``filters`` features.
@@ -101,7 +111,7 @@ class Expansion5L(nn.Module):
     Parameters
     ----------
     filters_1
-        None for the curvature bank, or the number of random 15x15 filters (padding 7, drawn with ``init``).
+        None for the fixed bank, or the number of random 15x15 filters (padding 7, drawn with ``init``).
     filters_2, filters_3, filters_4, filters
         Number of filters of layers 2, 3, 4 and 5.
     init
@@ -111,6 +121,17 @@ class Expansion5L(nn.Module):
         unbiased standard deviation) or ``none``.
     seed
         Seed of the random weights, from 0 to 2**64 - 1.
+    bank
+        Fixed bank of layer 1: ``curvature`` (the published one) or ``gabor``, whose parameters are ours
+        (:func:`plugins.models._filter_banks.gabor_bank`).
+    layer_5
+        ``convolution``, or ``dense``: every unit sees all of layer 4's output (of images of 224 x 224), with a bias,
+        drawn like torch's dense layers'; then there is no pooling, and P = ``filters``.
+    nonlinearity_5
+        Nonlinearity of layer 5, if not that of the others.
+    shuffle_5
+        Put the rows of layer 5's input into one random order and the columns into another, both decided by the seed.
+        The published code draws new orders for every batch, so that a feature does not mean the same throughout.
 
     Raises
     ------
@@ -132,17 +153,31 @@ class Expansion5L(nn.Module):
         init: str = "kaiming_uniform",
         nonlinearity: str = "relu",
         seed: int = 0,
+        bank: str = "curvature",
+        layer_5: str = "convolution",
+        nonlinearity_5: str | None = None,
+        shuffle_5: bool = False,
     ) -> None:
         super().__init__()
-        if nonlinearity not in NONLINEARITIES:
-            raise InputError(f"unknown nonlinearity {nonlinearity!r}; use one of {', '.join(NONLINEARITIES)}")
+        last_nonlinearity = nonlinearity if nonlinearity_5 is None else nonlinearity_5
+        for what, name, known in (
+            ("nonlinearity", nonlinearity, NONLINEARITIES),
+            ("nonlinearity", last_nonlinearity, NONLINEARITIES),
+            ("bank", bank, BANKS),
+            ("layer_5", layer_5, LAYER_5),
+        ):
+            if name not in known:
+                raise InputError(f"unknown {what} {name!r}; use one of {', '.join(known)}")
+        if filters_1 is not None and bank != "curvature":
+            raise InputError(f"bank={bank} has no effect with filters_1={filters_1}; leave one of them out")
         widths = {1: filters_1, 2: filters_2, 3: filters_3, 4: filters_4, 5: filters}
-        fewest = 2 if nonlinearity == "zscore" else 1
         for number, width in widths.items():
+            follows = last_nonlinearity if number == 5 else nonlinearity
+            fewest = 2 if follows == "zscore" else 1
             if width is not None and width < fewest:
                 raise InputError(
                     f"layer {number} of the expansion model has {width} filters; "
-                    f"it needs at least {fewest} with nonlinearity {nonlinearity!r}"
+                    f"it needs at least {fewest} with nonlinearity {follows!r}"
                 )
 
         def random(number: int, width: int, channels: int, kernel: int) -> Tensor:
@@ -151,8 +186,8 @@ class Expansion5L(nn.Module):
             return weight
 
         if filters_1 is None:
-            bank = np.tile(curvature_bank(), (3, 1, 1))[:, None]
-            weight = torch.from_numpy(bank.astype(np.float32))
+            filters_of_rgb = np.tile(BANKS[bank](), (3, 1, 1))[:, None]
+            weight = torch.from_numpy(filters_of_rgb.astype(np.float32))
             self.layer1 = ExpansionLayer(weight, nonlinearity, padding=6, groups=3, learnable=False)
         else:
             self.layer1 = ExpansionLayer(random(1, filters_1, 3, 15), nonlinearity, padding=7)
@@ -160,19 +195,30 @@ class Expansion5L(nn.Module):
         self.layer2 = ExpansionLayer(random(2, filters_2, channels_2, 7), nonlinearity)
         self.layer3 = ExpansionLayer(random(3, filters_3, filters_2, 5), nonlinearity)
         self.layer4 = ExpansionLayer(random(4, filters_4, filters_3, 3), nonlinearity)
-        self.layer5 = ExpansionLayer(random(5, filters, filters_4, 3), nonlinearity, pool=4, stride=1)
+        self.shuffle = SpatialShuffle(seed) if shuffle_5 else nn.Identity()
+        self.layer5: ExpansionLayer | DenseLayer
+        if layer_5 == "dense":
+            inputs = filters_4 * _SIDE**2
+            self.layer5 = DenseLayer(inputs, filters, seed=seed, layer=5, init=init, nonlinearity=last_nonlinearity)
+        else:
+            self.layer5 = ExpansionLayer(random(5, filters, filters_4, 3), last_nonlinearity, pool=4, stride=1)
         self.eval()
 
     @property
-    def layers(self) -> tuple[ExpansionLayer, ...]:
+    def trunk(self) -> tuple[ExpansionLayer, ...]:
+        """Layers 1 to 4."""
+        return (self.layer1, self.layer2, self.layer3, self.layer4)
+
+    @property
+    def layers(self) -> tuple[ExpansionLayer | DenseLayer, ...]:
         """The five layers, from input to output."""
-        return (self.layer1, self.layer2, self.layer3, self.layer4, self.layer5)
+        return (*self.trunk, self.layer5)
 
     @property
     def smallest_input(self) -> int:
         """Smallest height and width of an input, in pixels."""
-        side = 1
-        for layer in reversed(self.layers):
+        side = _SIDE if isinstance(self.layer5, DenseLayer) else self.layer5.smallest_input(1)
+        for layer in reversed(self.trunk):
             side = layer.smallest_input(side)
         return side
 
@@ -203,21 +249,17 @@ class Expansion5L(nn.Module):
                 f"not {height} x {width}"
             )
         x = images
-        for layer in self.layers:
+        for layer in self.trunk:
             x = layer(x)
-        return x.flatten(1)
+        if isinstance(self.layer5, DenseLayer) and x.shape[2:] != (_SIDE, _SIDE):
+            height, width = images.shape[2:]
+            raise InputError(
+                f"expansion5l with a dense layer 5 needs images of 224 x 224 pixels, not {height} x {width}"
+            )
+        features: Tensor = self.layer5(self.shuffle(x))
+        return features.flatten(1)
 
 
-def load(
-    *,
-    filters_1: int | None,
-    filters_2: int,
-    filters_3: int,
-    filters_4: int,
-    filters: int,
-    init: str,
-    nonlinearity: str,
-    seed: int,
-) -> Expansion5L:
-    """Return the model for the parameters of ``expansion5l``."""
-    return Expansion5L(filters_1, filters_2, filters_3, filters_4, filters, init, nonlinearity, seed)
+def load(**parameters: Any) -> Expansion5L:
+    """Return the model for the parameters of ``expansion5l``, which are those of the module."""
+    return Expansion5L(**parameters)

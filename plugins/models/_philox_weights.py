@@ -5,6 +5,8 @@ Recipe ``philox-1``. The weights of a filter come from a Philox4x64-10 generator
 filter does not depend on how many others are drawn, in what order, or on which device they are used. Numbers are made
 from the generator's raw 64-bit words (each split into a low and a high 32-bit half), not by
 ``numpy.random.Generator``, whose streams may change between NumPy versions. No global generator is touched.
+
+The biases of a layer share the stream of filter number 2**32 - 1, of which filter i has 32-bit word i.
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ Init = Literal[
     "kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal", "orthogonal", "uniform", "normal"
 ]
 INITS: tuple[str, ...] = get_args(Init)
+DEFAULT = "default"
+"""The initialisation that torch gives convolutions and dense layers when none is named."""
+
+_BIASES = 2**32 - 1
 
 
 def draw_filters(
@@ -48,6 +54,7 @@ def draw_filters(
     orthogonal        Q of the QR decomposition of N(0, 1), signs from diag R
     uniform           U(0, 1)
     normal            N(0, 1)
+    default           U(-b, b), b = sqrt(1 / fan_in), torch's when none is named
     ================  =====================================================
 
     The first filters of a wider layer are those of a narrower one: exactly, except that xavier scales the same unit
@@ -83,12 +90,9 @@ def draw_filters(
         For an unknown initialisation or a range outside the layer.
     """
     last = filters if last is None else last
-    if init not in INITS:
+    if init not in (*INITS, DEFAULT):
         raise InputError(f"unknown init {init!r}; use one of {', '.join(INITS)}")
-    if not 0 <= first < last <= filters:
-        raise InputError(f"filters {first} to {last} are not in a layer of {filters} filters")
-    if not 0 <= seed < 2**64:
-        raise InputError(f"seed {seed} is not allowed; seed must be a whole number from 0 to 2**64 - 1")
+    _check_request(filters, seed, first, last)
     fan_in = math.prod(shape)
     fan_out = filters * math.prod(shape[1:])
     if out is None:
@@ -104,6 +108,8 @@ def draw_filters(
         raw = _raw(fan_in, seed, layer, number)
         if init == "kaiming_uniform":
             _symmetric(raw, math.sqrt(6 / fan_in), row)
+        elif init == DEFAULT:
+            _symmetric(raw, math.sqrt(1 / fan_in), row)
         elif init == "xavier_uniform":
             _symmetric(raw, math.sqrt(6 / (fan_in + fan_out)), row)
         elif init == "kaiming_normal":
@@ -117,10 +123,63 @@ def draw_filters(
     return out
 
 
-def _raw(n: int, seed: int, layer: int, number: int) -> np.ndarray:
-    """Return the first n (rounded up to even) 32-bit words of a filter's stream."""
+def draw_biases(
+    filters: int, fan_in: int, *, seed: int, layer: int, first: int = 0, last: int | None = None
+) -> np.ndarray:
+    """Draw the biases of filters ``first`` to ``last`` (exclusive): U(-b, b), b = sqrt(1 / fan_in), torch's default.
+
+    Parameters
+    ----------
+    filters
+        Number of filters of the whole layer.
+    fan_in
+        Number of weights of a filter.
+    seed, layer
+        As in :func:`draw_filters`.
+    first, last
+        Range of filters; all by default. A filter's bias does not depend on it.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (last - first,).
+
+    Raises
+    ------
+    InputError
+        For a range outside the layer.
+    """
+    last = filters if last is None else last
+    _check_request(filters, seed, first, last)
+    skipped = first // 8  # blocks of four 64-bit words, that is, of eight biases
+    raw = _raw(last - 8 * skipped, seed, layer, _BIASES, skipped)[first - 8 * skipped :]
+    biases = np.empty(last - first, dtype=np.float32)
+    _symmetric(raw, math.sqrt(1 / fan_in), biases)
+    return biases
+
+
+def draw_permutation(n: int, *, seed: int, layer: int, number: int) -> np.ndarray:
+    """Draw a permutation of 0 to n - 1: the order of the first n 32-bit words of the stream (seed, layer, number).
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, shape (n,).
+    """
+    return np.argsort(_raw(n, seed, layer, number)[:n], kind="stable")
+
+
+def _check_request(filters: int, seed: int, first: int, last: int) -> None:
+    if not 0 <= first < last <= filters:
+        raise InputError(f"filters {first} to {last} are not in a layer of {filters} filters")
+    if not 0 <= seed < 2**64:
+        raise InputError(f"seed {seed} is not allowed; seed must be a whole number from 0 to 2**64 - 1")
+
+
+def _raw(n: int, seed: int, layer: int, number: int, skipped: int = 0) -> np.ndarray:
+    """Return n (rounded up to even) 32-bit words of a filter's stream, after ``skipped`` blocks of eight."""
     key = np.array([seed, layer << 32 | number], dtype=np.uint64)
-    words = np.random.Philox(key=key).random_raw((n + 1) // 2)
+    words = np.random.Philox(counter=skipped, key=key).random_raw((n + 1) // 2)
     return np.asarray(words, dtype="<u8").view("<u4")
 
 

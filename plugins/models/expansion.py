@@ -9,19 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmark_core.hookspecs import hookimpl
-from benchmark_core.specs import ModelSpec, Parameter
+from benchmark_core.specs import ModelSpec, Parameter, Value
 
 if TYPE_CHECKING:
     from plugins.models._expansion_network import Expansion5L
 
 __all__ = ["Expansion5L", "register_models"]
 
+NONLINEARITIES = ("relu", "gelu", "elu", "abs", "leaky_relu", "zscore", "none")
 PARAMETERS = (
     Parameter(
         "filters_1",
         "int",
         minimum=1,
-        help="random 15x15 filters over RGB in layer 1; without it, the fixed bank of 36 curvature filters x RGB",
+        help="random 15x15 filters over RGB in layer 1; without it, the fixed bank of 36 filters x RGB",
     ),
     Parameter("filters_2", "int", 1000, minimum=1, help="filters of layer 2 (7x7)"),
     Parameter("filters_3", "int", 3000, minimum=1, help="filters of layer 3 (5x5)"),
@@ -48,16 +49,41 @@ PARAMETERS = (
         "nonlinearity",
         "str",
         "relu",
-        choices=("relu", "gelu", "elu", "abs", "leaky_relu", "zscore", "none"),
+        choices=NONLINEARITIES,
         help="applied in all five layers; zscore standardises over channels",
     ),
     Parameter("seed", "int", 0, minimum=0, maximum=10**15, help="seed of the random weights"),
+    Parameter(
+        "bank",
+        "str",
+        "curvature",
+        choices=("curvature", "gabor"),
+        help="fixed filters of layer 1; gabor's parameters are ours, the paper gives none",
+    ),
+    Parameter(
+        "layer_5",
+        "str",
+        "convolution",
+        choices=("convolution", "dense"),
+        help="dense: every unit sees all of layer 4's output, with a bias; as many features as filters",
+    ),
+    Parameter("nonlinearity_5", "str", choices=NONLINEARITIES, help="of layer 5, if not that of the others"),
+    Parameter("shuffle_5", "bool", False, help="put rows and columns of layer 5's input into random orders (one draw)"),
 )
+NARROW = {"filters_2": 256, "filters_3": 256, "filters_4": 256}
+VARIANTS: dict[str, dict[str, Value]] = {
+    "expansion5l-256": {**NARROW},
+    "expansion5l-linear": {"nonlinearity": "none"},
+    "expansion5l-random": {"filters_1": 3000},
+    "expansion5l-lrp": {**NARROW, "layer_5": "dense"},
+    "expansion5l-norelu": {"nonlinearity_5": "none"},
+    "expansion5l-nospatial": {"shuffle_5": True},
+}
 
 
 @hookimpl
 def register_models() -> list[ModelSpec]:
-    """Offer the expansion model and its narrow variant."""
+    """Offer the expansion model and its ablations."""
     return [
         ModelSpec(
             name="expansion5l",
@@ -65,7 +91,7 @@ def register_models() -> list[ModelSpec]:
             load="plugins.models._expansion_network:load",
             layers=("layer5",),
             parameters=PARAMETERS,
-            variants={"expansion5l-256": {"filters_2": 256, "filters_3": 256, "filters_4": 256}},
+            variants=VARIANTS,
             weights="philox-1",
             trained=False,
             description="five wide convolutional layers, untrained, behind a fixed bank of curvature filters",

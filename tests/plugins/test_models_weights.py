@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmark_core.errors import InputError
-from plugins.models._philox_weights import INITS, draw_filters
+from plugins.models._philox_weights import DEFAULT, INITS, draw_biases, draw_filters, draw_permutation
 
 SHAPE = (20, 3, 3)
 FILTERS = 300
@@ -93,6 +93,7 @@ def test_distribution_is_torchs(init: str) -> None:
         ("xavier_normal", stats.norm(0, math.sqrt(2 / (180 + 2700)))),
         ("uniform", stats.uniform(0, 1)),
         ("normal", stats.norm(0, 1)),
+        (DEFAULT, stats.uniform(-math.sqrt(1 / 180), 2 * math.sqrt(1 / 180))),
     ],
 )
 def test_distribution_is_the_formula(init: str, law: Any) -> None:
@@ -177,3 +178,43 @@ def test_memory_is_bounded() -> None:
 def test_bad_requests(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         draw(**options)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**64 - 1), layer=st.integers(0, 60), first=st.integers(0, 10**6), n=st.integers(1, 40))
+def test_recipe_of_biases(seed: int, layer: int, first: int, n: int) -> None:
+    """Filter i has 32-bit word i of the stream (seed, layer, 2**32 - 1), whatever range is drawn."""
+    biases = draw_biases(2 * 10**6, 180, seed=seed, layer=layer, first=first, last=first + n)
+    for number in {first, first + n // 2, first + n - 1}:
+        word = philox(1 + number // 8, (seed, layer << 32 | 2**32 - 1))[number % 8 // 2]
+        unit = (word >> 32 * (number % 2) & 0xFFFFFFFF) // 2**8 / 2**24
+        assert biases[number - first] == pytest.approx((2 * unit - 1) / math.sqrt(180), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("module", [torch.nn.Conv2d(20, 400, 3), torch.nn.Linear(180, 4000)])
+def test_default_is_what_torch_does_without_being_asked(module: torch.nn.Conv2d | torch.nn.Linear) -> None:
+    filters, *shape = module.weight.shape
+    ours = (
+        draw_filters(filters, tuple(shape), seed=0, layer=2, init=DEFAULT),
+        draw_biases(filters, 180, seed=0, layer=2),
+    )
+    assert module.bias is not None
+    for drawn, theirs in zip(ours, (module.weight, module.bias), strict=True):
+        values = theirs.detach().numpy()
+        assert drawn.shape == values.shape
+        assert drawn.dtype == np.float32
+        assert stats.ks_2samp(drawn.ravel(), values.ravel()).pvalue > 1e-3
+        assert np.abs(drawn).max() <= np.float32(180**-0.5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(1, 60), seed=st.integers(0, 100), number=st.integers(0, 1))
+def test_permutation(n: int, seed: int, number: int) -> None:
+    drawn = draw_permutation(n, seed=seed, layer=6, number=number)
+    assert sorted(drawn.tolist()) == list(range(n))
+    assert drawn.tolist() == draw_permutation(n, seed=seed, layer=6, number=number).tolist()
+
+
+def test_permutations_are_uniform() -> None:
+    first = [draw_permutation(11, seed=seed, layer=6, number=seed % 2)[0] for seed in range(2200)]
+    assert stats.chisquare(np.bincount(first, minlength=11)).pvalue > 1e-3
