@@ -39,10 +39,15 @@ def listing(registry: Registry, kind: str | None = None, pattern: str | None = N
         )
     document: dict[str, Any] = {}
     if kind in (None, "models"):
+        names = registry.models.names()
+        if pattern is not None:
+            names = fnmatch.filter(names + registry.names_in_families(pattern), pattern)
         rows = []
-        for name in registry.models.names():
-            spec = registry.models.find(name)
-            rows.append({"name": name, "description": _variant_description(spec, name), "trained": spec.trained})
+        for name in names:
+            model = registry.model(name)
+            rows.append(
+                {"name": name, "description": _variant_description(model.spec, name), "trained": _trained(model)}
+            )
         if pattern is None:
             rows += [
                 {"name": f"{family.prefix}/...", "description": family.description, "trained": None}
@@ -99,6 +104,15 @@ def print_listing(document: Mapping[str, Any]) -> None:
         print_table(("metric", "description"), [(r["name"], r["description"]) for r in document["metrics"]])
 
 
+def _trained(model: Resolved) -> bool:
+    try:
+        return model.trained
+    except BenchError:
+        raise
+    except Exception as error:  # a plugin's function may raise anything
+        raise ModelError(f"{model.identifier} cannot tell whether it is trained ({describe(error)})") from None
+
+
 def _variant_description(spec: ModelSpec, name: str) -> str:
     if name == spec.name:
         return spec.description
@@ -149,7 +163,7 @@ def information(registry: Registry, identifier: str) -> dict[str, Any]:
         "version": registry.version(spec),
         "description": spec.description,
         "reference": spec.reference,
-        "trained": spec.trained,
+        "trained": _trained(resolved),
         "layers": list(_layers(resolved)),
         "parameters": [_parameter(p, resolved.parameters[p.name]) for p in spec.parameters],
         "variants": {v: canonical(spec.name, values) for v, values in spec.variants.items()},

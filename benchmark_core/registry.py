@@ -282,18 +282,25 @@ class Registry:
         name, colon, rest = pattern.partition(":")
         if not is_glob(name):
             return [self.model(pattern)]
-        candidates = self.models.names()
-        for family in self.families:
-            # A zoo is only opened by a pattern with a slash: "*" means every model that a plain list shows.
-            depth = family.prefix.count("/") + 1
-            head = name.split("/")[:depth]
-            if name.count("/") >= depth and fnmatch.fnmatch(family.prefix, "/".join(head)):
-                candidates += self._names_in(family)
+        candidates = [*self.models.names(), *self.names_in_families(name)]
         matches = fnmatch.filter(candidates, name)
         if not matches:
             raise InputError(f"no model matches {name!r}. See: bench list models.")
         resolved = {r.identifier: r for r in (self.model(m + colon + rest) for m in matches)}
         return list(resolved.values())
+
+    def names_in_families(self, pattern: str) -> list[str]:
+        """Return the names of those open-ended families that a glob opens, whether or not each matches it.
+
+        A family is only opened by a pattern with a slash: ``*`` means every model that a plain list shows.
+        """
+        names = []
+        for family in self.families:
+            depth = family.prefix.count("/") + 1
+            head = pattern.split("/")[:depth]
+            if pattern.count("/") >= depth and fnmatch.fnmatch(family.prefix, "/".join(head)):
+                names += self._names_in(family)
+        return names
 
     def expand_benchmarks(self, pattern: str) -> list[BenchmarkSpec]:
         """Return the benchmarks that a name or glob stands for."""

@@ -228,7 +228,7 @@ class Runner:
             "key": key,
             "models": [m.identifier for m in cell.models],
             "model_versions": [self.registry.version(m.spec) for m in cell.models],
-            "trained": [m.spec.trained for m in cell.models],
+            "trained": [m.trained for m in cell.models],
             "benchmark": cell.benchmark.name,
             "benchmark_version": cell.benchmark.version,
             "simulated": cell.benchmark.simulated,

@@ -284,7 +284,12 @@ class ModelSpec:
     width
         The parameter that only widens the last layer, if there is one.
     trained
-        Whether the weights were learned; only shown, never used.
+        Whether the weights were learned, or a function of the parameters telling; only shown, never used.
+    normalise
+        ``normalise(parameters)`` gets all parameters, defaults included, and returns them as the identifier and the
+        keys are to have them: another name of the default becomes the default, a weights file its hash
+        (``@`` and the first 12 digits). It raises :class:`InputError` for values that contradict each other. What
+        ``load`` and the other functions get are the parameters as they were given.
     description, reference
         One line for people, and the paper.
     """
@@ -298,7 +303,8 @@ class ModelSpec:
     preprocessing: Preprocessing | Callable[..., Preprocessing] = field(default_factory=Preprocessing)
     weights: str | Callable[..., str | Path] = "none"
     width: Width | None = None
-    trained: bool = False
+    trained: bool | Callable[..., bool] = False
+    normalise: Callable[[Mapping[str, Value | None]], Mapping[str, Value | None]] | None = None
     description: str = ""
     reference: str = ""
     origin: str = field(default="", compare=False)
@@ -489,17 +495,26 @@ class MetricSpec:
 class Resolved:
     """A spec with the parameters of one identifier.
 
-    ``given`` holds the parameters that differ from their defaults, ``parameters`` all of them.
+    ``given`` holds the parameters that differ from their defaults, as the identifier and keys have them;
+    ``parameters`` all of them, as they were asked for; ``asked`` those of which the two differ (a weights file's path
+    where the identifier has its hash).
     """
 
     spec: Any
     identifier: str
     given: Mapping[str, Value]
+    asked: Mapping[str, Value] = field(default_factory=dict, compare=False)
 
     @property
     def parameters(self) -> dict[str, Value | None]:
         """All parameters, defaults included."""
-        return {p.name: self.given.get(p.name, p.default) for p in self.spec.parameters}
+        return {p.name: self.asked.get(p.name, self.given.get(p.name, p.default)) for p in self.spec.parameters}
+
+    @property
+    def trained(self) -> bool:
+        """Whether the model's weights were learned, for its parameters."""
+        trained = self.spec.trained
+        return bool(trained(**self.parameters)) if callable(trained) else bool(trained)
 
 
 def resolve(spec: ModelSpec | MetricSpec, name: str, pairs: Mapping[str, str | Value]) -> Resolved:
@@ -522,6 +537,11 @@ def resolve(spec: ModelSpec | MetricSpec, name: str, pairs: Mapping[str, str | V
     values = dict(variants.get(name, {})) if name != spec.name else {}
     values |= resolve_parameters(name, spec.parameters, pairs)
     defaults = {p.name: p.default for p in spec.parameters}
+    asked: dict[str, Value] = {}
+    if isinstance(spec, ModelSpec) and spec.normalise is not None:
+        normal = {k: v for k, v in spec.normalise({**defaults, **values}).items() if v is not None}
+        asked = {k: v for k, v in values.items() if normal.get(k) != v}
+        values = normal
     given = {k: v for k, v in sorted(values.items()) if v != defaults[k]}
     best = canonical(spec.name, given)
     fewest = len(given)
@@ -530,7 +550,7 @@ def resolve(spec: ModelSpec | MetricSpec, name: str, pairs: Mapping[str, str | V
             rest = {k: v for k, v in given.items() if k not in fixed}
             if len(rest) < fewest:
                 best, fewest = canonical(variant, rest), len(rest)
-    return Resolved(spec, best, given)
+    return Resolved(spec, best, given, asked)
 
 
 def canonical(name: str, given: Mapping[str, Value]) -> str:

@@ -73,7 +73,7 @@ class HookedModel:
 
             def hook(_module: Any, _inputs: Any, output: Any, layer: str = layer) -> None:
                 if layer not in read:
-                    read[layer] = flatten(output, layer)
+                    read[layer] = self.read(output, layer)
                 if len(read) == len(set(layers)):
                     raise _AllRead
 
@@ -81,7 +81,7 @@ class HookedModel:
         try:
             output = self.module(images)
             if OUTPUT in layers:
-                read[OUTPUT] = flatten(output, OUTPUT)
+                read[OUTPUT] = self.read(output, OUTPUT)
         except _AllRead:
             pass
         finally:
@@ -91,6 +91,10 @@ class HookedModel:
         if unread:
             raise ModelError(f"layer {', '.join(map(repr, unread))} was never reached in forward")
         return {layer: read[layer] for layer in layers}
+
+    def read(self, output: Any, layer: str) -> torch.Tensor:
+        """Return a layer's output as its features, (B, P) float32 on the CPU; here, all of it."""
+        return flatten(output, layer)
 
 
 def flatten(output: Any, layer: str) -> torch.Tensor:
