@@ -248,6 +248,11 @@ class Expansion5L(nn.Module):
                 f"expansion5l needs images of at least {self.smallest_input} x {self.smallest_input} pixels, "
                 f"not {height} x {width}"
             )
+        features: Tensor = self.layer5(self.stem(images))
+        return features.flatten(1)
+
+    def stem(self, images: Tensor) -> Tensor:
+        """Return the input of layer 5, (N, filters_4, rows, columns), of images that :meth:`forward` takes."""
         x = images
         for layer in self.trunk:
             x = layer(x)
@@ -256,10 +261,77 @@ class Expansion5L(nn.Module):
             raise InputError(
                 f"expansion5l with a dense layer 5 needs images of 224 x 224 pixels, not {height} x {width}"
             )
-        features: Tensor = self.layer5(self.shuffle(x))
-        return features.flatten(1)
+        shuffled: Tensor = self.shuffle(x)
+        return shuffled
+
+
+class WideExpansion5L:
+    """The expansion model with a last layer too wide to hold, in two parts (:class:`benchmark_core.heads.WideModel`).
+
+    Parameters
+    ----------
+    **parameters
+        Those of :class:`Expansion5L`; images must be 224 x 224.
+
+    Raises
+    ------
+    InputError
+        For weights or a nonlinearity that depend on all filters at once (``orthogonal``, ``zscore``).
+    """
+
+    def __init__(self, **parameters: Any) -> None:
+        self.filters: int = parameters["filters"]
+        self.init: str = parameters["init"]
+        self.seed: int = parameters["seed"]
+        self.nonlinearity: str = parameters["nonlinearity_5"] or parameters["nonlinearity"]
+        if self.init == "orthogonal" or self.nonlinearity == "zscore":
+            raise InputError(
+                "expansion5l cannot be cut into blocks of filters with init=orthogonal or zscore in layer 5"
+            )
+        self.network = Expansion5L(**{**parameters, "filters": 1})
+        self.channels: int = parameters["filters_4"]
+        self.dense: DenseLayer | None = None
+        if parameters["layer_5"] == "dense":
+            streams: dict[str, Any] = {"seed": self.seed, "layer": 5, "init": self.init}
+            inputs = self.channels * _SIDE**2
+            self.dense = DenseLayer(inputs, self.filters, nonlinearity=self.nonlinearity, held=False, **streams)
+        self.features_per_unit = 36 if self.dense is None else 1
+        self._block: tuple[int, int, ExpansionLayer] | None = None
+
+    def to(self, device: str) -> WideExpansion5L:
+        """Move the first four layers to a device."""
+        self.network.to(device)
+        return self
+
+    def stem(self, images: Tensor) -> Tensor:
+        """Return the input of layer 5 flattened, (N, filters_4 * 11 * 11), of images (N, 3, 224, 224)."""
+        if images.shape[1:] != (3, 224, 224):
+            raise InputError(f"expansion5l by blocks takes images of shape (N, 3, 224, 224), not {tuple(images.shape)}")
+        return self.network.stem(images).flatten(1)
+
+    def head(self, stem: Tensor, first: int, last: int) -> Tensor:
+        """Return the features of filters ``first`` to ``last`` (exclusive), (N, (last - first) * features_per_unit)."""
+        if self.dense is not None:
+            return self.dense.block(stem, first, last)
+        if self._block is None or self._block[:2] != (first, last):
+            self._block = (first, last, self._draw(first, last))
+        maps: Tensor = self._block[2].to(stem.device)(stem.reshape(len(stem), self.channels, _SIDE, _SIDE))
+        return maps.flatten(1)
+
+    def _draw(self, first: int, last: int) -> ExpansionLayer:
+        """Return layer 5 with some of its filters only."""
+        shape = (self.channels, 3, 3)
+        weight = torch.empty(last - first, *shape, dtype=torch.float32, device="cpu")
+        streams: dict[str, Any] = {"seed": self.seed, "layer": 5, "init": self.init, "first": first, "last": last}
+        draw_filters(self.filters, shape, out=weight.numpy(), **streams)
+        return ExpansionLayer(weight, self.nonlinearity, pool=4, stride=1)
 
 
 def load(**parameters: Any) -> Expansion5L:
     """Return the model for the parameters of ``expansion5l``, which are those of the module."""
     return Expansion5L(**parameters)
+
+
+def load_wide(**parameters: Any) -> WideExpansion5L:
+    """Return the model in two parts for the parameters of ``expansion5l``."""
+    return WideExpansion5L(**parameters)

@@ -26,6 +26,8 @@ class FullyConnected(nn.Module):
         Number of units of the last layer, P.
     seed
         Seed of the weights, from 0 to 2**64 - 1.
+    held
+        Whether to hold the last layer; by default, if it is not too large.
 
     Raises
     ------
@@ -37,7 +39,9 @@ class FullyConnected(nn.Module):
     Kazemian, Elmoznino and Bonner; code: https://doi.org/10.5281/zenodo.16920087
     """
 
-    def __init__(self, features: int = 10800, seed: int = 0) -> None:
+    features_per_unit = 1
+
+    def __init__(self, features: int = 10800, seed: int = 0, held: bool | None = None) -> None:
         super().__init__()
         if features < 1:
             raise InputError(f"the fully connected model has {features} features; it needs at least 1")
@@ -46,7 +50,7 @@ class FullyConnected(nn.Module):
             DenseLayer(before, after, seed=seed, layer=number)
             for number, (before, after) in enumerate(zip(inputs, WIDTHS, strict=False), start=1)
         )
-        held = 4 * features * WIDTHS[-1] <= LARGEST_HELD
+        held = 4 * features * WIDTHS[-1] <= LARGEST_HELD if held is None else held
         self.layer5 = DenseLayer(WIDTHS[-1], features, seed=seed, layer=5, held=held)
         self.eval()
 
@@ -78,3 +82,8 @@ class FullyConnected(nn.Module):
 def load(*, features: int, seed: int) -> FullyConnected:
     """Return the model for the parameters of ``fully-connected``."""
     return FullyConnected(features, seed)
+
+
+def load_wide(*, features: int, seed: int) -> FullyConnected:
+    """Return the model with a last layer that is drawn by blocks (:class:`benchmark_core.heads.WideModel`)."""
+    return FullyConnected(features, seed, held=False)

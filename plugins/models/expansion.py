@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmark_core.hookspecs import hookimpl
-from benchmark_core.specs import ModelSpec, Parameter, Value
+from benchmark_core.specs import ModelSpec, Parameter, Value, Width
 
 if TYPE_CHECKING:
     from plugins.models._expansion_network import Expansion5L
@@ -81,6 +81,23 @@ VARIANTS: dict[str, dict[str, Value]] = {
 }
 
 
+def is_cuttable(**parameters: Any) -> bool:
+    """Whether a filter of layer 5 gives the same features whatever other filters there are."""
+    nonlinearity = parameters["nonlinearity_5"] or parameters["nonlinearity"]
+    return bool(parameters["init"] != "orthogonal" and nonlinearity != "zscore")
+
+
+def is_prefix(**parameters: Any) -> bool:
+    """Whether a narrower model's features are a wider one's first: xavier scales with the width."""
+    return is_cuttable(**parameters) and not str(parameters["init"]).startswith("xavier")
+
+
+def is_wide(**parameters: Any) -> bool:
+    """Whether layer 5 has more features than its input, which is then what is spooled."""
+    features = parameters["filters"] * (1 if parameters["layer_5"] == "dense" else 36)
+    return is_cuttable(**parameters) and bool(features > parameters["filters_4"] * 11 * 11)
+
+
 @hookimpl
 def register_models() -> list[ModelSpec]:
     """Offer the expansion model and its ablations."""
@@ -93,6 +110,13 @@ def register_models() -> list[ModelSpec]:
             parameters=PARAMETERS,
             variants=VARIANTS,
             weights="philox-1",
+            width=Width(
+                parameter="filters",
+                layer="layer5",
+                shared=is_prefix,
+                wide="plugins.models._expansion_network:load_wide",
+                is_wide=is_wide,
+            ),
             trained=False,
             description="five wide convolutional layers, untrained, behind a fixed bank of curvature filters",
             reference="Kazemian, Elmoznino and Bonner; code: https://doi.org/10.5281/zenodo.16920087",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from benchmark_core.hookspecs import hookimpl
-from benchmark_core.specs import ModelSpec, Parameter
+from benchmark_core.specs import ModelSpec, Parameter, Width
+
+WIDEST_INPUT = 5000  # features that the last layer sees
 
 
 @hookimpl
@@ -20,6 +22,12 @@ def register_models() -> list[ModelSpec]:
                 Parameter("seed", "int", 0, minimum=0, maximum=10**15, help="seed of the random weights"),
             ),
             weights="philox-1",
+            width=Width(
+                parameter="features",
+                layer="layer5",
+                wide="plugins.models._fully_connected_network:load_wide",
+                is_wide=lambda features, seed: features > WIDEST_INPUT,
+            ),
             description="five wide dense layers, untrained: 150528 -> 108 -> 1000 -> 3000 -> 5000 -> features",
             reference="Kazemian, Elmoznino and Bonner; code: https://doi.org/10.5281/zenodo.16920087",
         )

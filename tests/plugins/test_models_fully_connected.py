@@ -105,4 +105,4 @@ def test_no_features() -> None:
 def test_default_width_is_that_of_the_expansion_model_with_300_filters() -> None:
     (spec,) = register_models()
     assert {p.name: p.default for p in spec.parameters} == {"features": 36 * 300, "seed": 0}
-    assert FullyConnected.__init__.__defaults__ == (10800, 0)
+    assert FullyConnected.__init__.__defaults__ == (10800, 0, None)
