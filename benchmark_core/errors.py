@@ -15,6 +15,10 @@ class InputError(BenchError):
     status = 2
 
 
+class UnknownLayerError(InputError):
+    """A layer was named that the model does not have."""
+
+
 class MissingDataError(BenchError):
     """Data or weights are not on this machine; the message says how to get them."""
 

@@ -20,6 +20,7 @@ COLUMNS = (
     "model",
     "model_version",
     "trained",
+    "requested_layer",
     "layer",
     "status",
     "score",
@@ -29,6 +30,8 @@ COLUMNS = (
     "r_neuroid",
     "r_neuroid_median",
     "r_pattern",
+    "r_pattern_intercept",
+    "r_pattern_z",
     "alpha",
     "n_features",
     "n_stimuli",
@@ -62,6 +65,8 @@ def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
     row["model"] = " + ".join(record["models"])
     row["model_version"] = " + ".join(map(str, record.get("model_versions", [])))
     row["trained"] = any(record.get("trained", []))
+    for name in ("r_pattern_intercept", "r_pattern_z"):
+        row[name] = record.get("details", {}).get(name)
     row["alpha"] = _joined(record.get("alpha"))
     row["n_features"] = _joined(record.get("n_features"))
     return row

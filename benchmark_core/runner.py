@@ -12,8 +12,9 @@ from types import NoneType
 from typing import Any
 
 from benchmark_core.cells import AUTO, Cell, cell_key, make_plan, splits_of
-from benchmark_core.errors import BenchError, InputError, MissingDataError
-from benchmark_core.pipeline import Numerics, Pipeline, Progress, peak_rss
+from benchmark_core.errors import BenchError, InputError, MissingDataError, UnknownLayerError
+from benchmark_core.home import bench_home
+from benchmark_core.pipeline import Numerics, Pipeline, Progress, peak_rss, preprocessing_of, weights_of
 from benchmark_core.provenance import environment
 from benchmark_core.records import (
     FORMAT,
@@ -92,6 +93,10 @@ class Runner:
                 return {**recorded, "cached": True}
             check_writable(self.records)
             record = self._score(cell, key)
+        except UnknownLayerError as error:
+            # A slip of the keyboard, like any other unknown name: it leaves no row on the leaderboard.
+            self.bad_input = True
+            return {**self._without_score(cell, key, "failed", str(error)), "cached": False}
         except MissingDataError as error:
             record = self._without_score(cell, key, "missing-data", str(error))
         except BenchError as error:
@@ -102,7 +107,7 @@ class Runner:
             record = self._without_score(cell, key, "failed", describe(error))
             if self.debug:
                 traceback.print_exc()
-        write_record(self.records, record)
+        write_record(self.records, record | {"error": without_folders(record["error"], self.store)})
         if record["status"] == "ok":
             record_path(self.records, cell.address).unlink(missing_ok=True)
         return {**record, "cached": False}
@@ -134,6 +139,7 @@ class Runner:
         started = time.perf_counter()
         self.progress(f"{cell.name}: {cell.metric.identifier}", 0, 1)
         options: dict[str, Any] = dict(cell.metric.parameters)
+        splits = splits_of(cell.benchmark, stimuli)
         if stimuli.groups is not None:
             options["groups"] = dict(zip(stimuli.stimulus_ids, stimuli.groups, strict=True))
         compute = import_target(cell.metric.spec.compute)
@@ -142,7 +148,7 @@ class Runner:
             score = compute(
                 [{layer: held[0] for layer, held in of_model.items()} for of_model in found],
                 target,
-                splits_of(cell.benchmark, stimuli),
+                splits,
                 **options,
             )
         if not isinstance(score, Score):
@@ -154,7 +160,9 @@ class Runner:
         metric_seconds = time.perf_counter() - started
         self.progress(f"{cell.name}: {cell.metric.identifier}", 1, 1)
         origins = [{layer: held[1] for layer, held in of_model.items()} for of_model in found]
-        record = self._frame(cell, key) | self._values(cell, score, found, [str(w.message) for w in caught])
+        # The metric's own fields come first: none of them can take the place of what the runner knows.
+        record: dict[str, Any] = plain(dict(score.fields))
+        record |= self._frame(cell, key) | self._values(cell, score, found, [str(w.message) for w in caught])
         record |= {
             "seconds": round(metric_seconds + sum(_seconds(of_model) for of_model in origins), 3),
             "peak_rss_bytes": max(peak_rss(), *(o["peak_rss_bytes"] for m in origins for o in m.values())),
@@ -162,11 +170,20 @@ class Runner:
         }
         record["provenance"] = {
             "metric_seconds": metric_seconds,
+            "inputs": {
+                "stimuli": stimuli.manifest_hash,
+                "target": cell.benchmark.target_hash() if cell.benchmark.target_hash else target.hash,
+                "splits": splits.hash,
+                "grouped": stimuli.groups is not None,
+                "metric_parameters": cell.metric.parameters,
+            },
             "representations": [
                 {
                     "model": model.identifier,
                     "version": self.registry.version(model.spec),
-                    "parameters": model.parameters,
+                    "parameters": model.given,
+                    "weights": weights_of(model, self.store),
+                    "preprocessing": plain(preprocessing_of(model).as_key()),
                     "layers": {layer: {"key": held[0].key, **held[1]} for layer, held in of_model.items()},
                 }
                 for model, of_model in zip(cell.models, found, strict=True)
@@ -209,7 +226,6 @@ class Runner:
             "score": score.value,
             "ci_low": score.ci_low,
             "ci_high": score.ci_high,
-            **score.fields,
             "layer": " + ".join(main),
             "n_features": features[0] if len(features) == 1 else features,
             "subjects": score.subjects,
@@ -263,6 +279,15 @@ class Runner:
             "error": " ".join(error.split()).encode("utf-8", "backslashreplace").decode(),
             "provenance": environment(self.numerics),
         }
+
+
+def without_folders(error: str | None, store: Store) -> str | None:
+    """Return an error as a record keeps it: without the names of the user's own folders."""
+    if error is None:
+        return None
+    for folder, name in ((bench_home(), "BENCH_HOME"), (store.root, "BENCH_CACHE"), (Path.home(), "~")):
+        error = error.replace(str(folder), name)
+    return error
 
 
 def any_over_cap(store: Store) -> bool:

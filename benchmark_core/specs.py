@@ -68,12 +68,13 @@ class Parameter:
         if self.type == "str":
             return "a text of letters, digits and @ . _ / \\ ~ + : -"
         noun = "a whole number" if self.type == "int" else "a number"
-        if self.minimum is not None and self.maximum is not None:
-            return f"{noun} from {self.minimum:g} to {self.maximum:g}"
-        if self.minimum is not None:
-            return f"{noun} of at least {self.minimum:g}"
-        if self.maximum is not None:
-            return f"{noun} of at most {self.maximum:g}"
+        low, high = (None if b is None else f"{b:.17g}" for b in (self.minimum, self.maximum))
+        if low is not None and high is not None:
+            return f"{noun} from {low} to {high}"
+        if low is not None:
+            return f"{noun} of at least {low}"
+        if high is not None:
+            return f"{noun} of at most {high}"
         return noun
 
     def parse(self, text: str) -> Value:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAGIC = b"cortex-bench arrays 1\n"
-DEFAULT_CAP = 50 * 2**30
+DEFAULT_CAP = 50 * 10**9
 
 
 class CorruptFileWarning(UserWarning):
@@ -226,7 +226,7 @@ def touch(path: Path) -> None:
 
 
 def cache_cap() -> int:
-    """Return the cap on the cache in bytes (``BENCH_CACHE_MAX``, e.g. ``20GB``; default 50 GiB)."""
+    """Return the cap on the cache in bytes (``BENCH_CACHE_MAX``, e.g. ``20GB``; default 50 GB)."""
     text = os.environ.get("BENCH_CACHE_MAX")
     return parse_size(text) if text else DEFAULT_CAP
 

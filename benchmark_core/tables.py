@@ -47,6 +47,18 @@ def benchmark_name(row: Mapping[str, Any]) -> str:
     return f"{row['benchmark']} v{row['benchmark_version']}{simulated}"
 
 
+def model_name(row: Mapping[str, Any], models: str) -> str:
+    """Write a model, and say so where the numbers are not exact."""
+    precision = row.get("precision") or "exact"
+    return models if precision == "exact" else f"{models} ({precision})"
+
+
+def print_remark_on_ceilings(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Say what the scores without a ceiling mean, if there are any."""
+    if any(r["status"] == "ok" and r["score"] is not None and r.get("ceiling") is None for r in rows):
+        print("no ceiling: single trials are not at hand, so the score is a share of all variance, noise included")
+
+
 def print_results(results: Sequence[Mapping[str, Any]]) -> None:
     """Print the results of a run, one line each, and their warnings."""
     if not results:
@@ -54,7 +66,7 @@ def print_results(results: Sequence[Mapping[str, Any]]) -> None:
     headings = ("model", "benchmark", "score", "95 % interval", "ceiling", "r", "layer", "time")
     rows = [
         (
-            " + ".join(r["models"]),
+            model_name(r, " + ".join(r["models"])),
             benchmark_name(r),
             number(r["score"]) if r["status"] == "ok" else r["status"],
             interval(r),
@@ -66,6 +78,7 @@ def print_results(results: Sequence[Mapping[str, Any]]) -> None:
         for r in results
     ]
     print_table(headings, rows, right=("score", "ceiling", "r", "time"))
+    print_remark_on_ceilings(results)
     for r in results:
         for warning in r.get("warnings", []):
             print(f"note on {' + '.join(r['models'])}, {r['benchmark']}: {warning}")
@@ -88,7 +101,7 @@ def print_leaderboard(rows: Sequence[Mapping[str, Any]]) -> None:
         headings = ("model", "score", "95 % interval", "ceiling", "r", "layer", "features")
         lines = [
             (
-                row["model"],
+                model_name(row, row["model"]),
                 number(row["score"]) if row["status"] == "ok" else row["status"],
                 interval(row),
                 number(row["ceiling"]),
@@ -99,4 +112,5 @@ def print_leaderboard(rows: Sequence[Mapping[str, Any]]) -> None:
             for row in members
         ]
         print_table(headings, lines, right=("score", "ceiling", "r", "features"))
+        print_remark_on_ceilings(members)
         print()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmark_core.errors import InputError, ModelError, did_you_mean
+from benchmark_core.errors import ModelError, UnknownLayerError, did_you_mean
 
 OUTPUT = "output"
 
@@ -45,14 +45,14 @@ class HookedModel:
 
         Raises
         ------
-        InputError
+        UnknownLayerError
             Naming the layers there are that look alike.
         """
         known = self._modules()
         for layer in layers:
             if layer != OUTPUT and layer not in known:
-                hint = did_you_mean(layer, [*known, OUTPUT]) or f" It has {', '.join([*known][:8])}, {OUTPUT}."
-                raise InputError(f"the model has no layer {layer!r}.{hint}")
+                hint = did_you_mean(layer, [*known, OUTPUT]) or f" It has {', '.join([*[*known][:8], OUTPUT])}."
+                raise UnknownLayerError(f"the model has no layer {layer!r}.{hint}")
 
     def _modules(self) -> dict[str, torch.nn.Module]:
         # A module may be reached under several names.

@@ -233,3 +233,30 @@ def test_plain_turns_what_is_not_finite_into_none() -> None:
     assert plain(value) == {"a": 1.5, "b": [None, None], "c": [0, 1], "3": None, "d": [True, 2]}
     with pytest.raises(TypeError):
         plain(object())
+
+
+def test_a_record_names_what_the_number_was_computed_from(world: Path, home: Path) -> None:
+    (result,) = run("toy:width=5", "toy.V4", metric="encoding:n_bootstrap=200", plugins=[world])
+    provenance = result["provenance"]
+    assert set(provenance["inputs"]) == {"stimuli", "target", "splits", "grouped", "metric_parameters"}
+    assert provenance["inputs"]["metric_parameters"]["n_bootstrap"] == 200
+    (representation,) = provenance["representations"]
+    assert representation["parameters"] == {"width": 5}
+    assert representation["weights"] == "torch-1"
+    assert representation["preprocessing"]["size"] == [16, 16]
+
+
+def test_a_record_does_not_name_the_users_folders(world: Path, home: Path) -> None:
+    plugin = world / "toy_plugin.py"
+    plugin.write_text(plugin.read_text().replace("this model\\nnever loads", f"cannot read {home}/weights"))
+    (result,) = run("toy-broken", "toy.V4", plugins=[world])
+    assert str(home) in result["error"]
+    (recorded,) = read_records(home / "records")
+    assert recorded["error"] == "RuntimeError: cannot read BENCH_HOME/weights"
+
+
+def test_an_unknown_layer_leaves_no_record(world: Path, home: Path) -> None:
+    (result,) = run("toy", "toy.V4", layer="3x", plugins=[world])
+    assert result["status"] == "failed"
+    assert result["error"].startswith("the model has no layer '3x'.")
+    assert not (home / "records").exists() or not list(read_records(home / "records"))
