@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark_core.errors import BenchError, InputError, MissingDataError, ModelError
 from benchmark_core.hookspecs import hookimpl
+from benchmark_core.identifiers import Parameter
 from benchmark_core.preprocessing import Preprocessing
-from benchmark_core.specs import BenchmarkSpec, DatasetSpec, MetricSpec, ModelFamily, ModelSpec, Parameter, Width
+from benchmark_core.specs import BenchmarkSpec, DatasetSpec, MetricSpec, ModelFamily, ModelSpec, Width
 from benchmark_core.splits import Fold, KFold, Splits, fixed_split
 
 if TYPE_CHECKING:

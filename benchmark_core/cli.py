@@ -2,93 +2,30 @@
 
 from __future__ import annotations
 
-import errno
-import functools
 import io
-import json
 import os
 import re
 import sys
-import traceback
-import warnings
-from collections.abc import Callable
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from benchmark_core import __version__
+from benchmark_core.console import (
+    BAD_INPUT,
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    MISSING,
+    example,
+    guarded,
+    say,
+    write_json,
+)
 from benchmark_core.errors import BenchError, InputError, MissingDataError
 from benchmark_core.registry import Registry
-
-DONE, INTERRUPTED, BAD_INPUT, FAILED, MISSING = 0, 130, 2, 4, 3
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def guarded(command: Command) -> Command:
-    """Turn errors into one line on stderr and the right exit status; ``--debug`` shows the traceback, too."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            with warnings.catch_warnings():
-                warnings.showwarning = show_warning
-                result = command(*args, **kwargs)
-            sys.stdout.flush()
-            return result
-        except typer.Exit:
-            raise
-        except KeyboardInterrupt:
-            say("interrupted")
-            raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            # The reader (head, less) has gone: not an error.
-            abandon_stdout()
-            raise typer.Exit(0) from None
-        except Exception as error:
-            if os.environ.get("BENCH_DEBUG"):
-                traceback.print_exc()
-            if isinstance(error, BenchError):
-                say(f"error: {error}")
-                raise typer.Exit(error.status) from None
-            if isinstance(error, OSError) and error.filename:
-                say(f"error: {error.filename}: {error.strerror}")
-                raise typer.Exit(BAD_INPUT) from None
-            if isinstance(error, OSError) and error.errno in NO_ROOM:
-                abandon_stdout()
-                say(f"error: cannot write the results to stdout ({error.strerror}); send them elsewhere")
-                raise typer.Exit(BAD_INPUT) from None
-            say(
-                f"internal error: {type(error).__name__}: {' '.join(str(error).split())} (run again with --debug for the traceback)"
-            )
-            raise typer.Exit(FAILED) from None
-
-    return wrapped  # type: ignore[return-value]
-
-
-def abandon_stdout() -> None:
-    """Send the rest of stdout nowhere: what could not be written would raise anew when Python ends."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    """Show a warning as one line on stderr, without the line of code that gave it."""
-    say(f"warning: {' '.join(str(message).split())}")
-
-
-def say(line: str) -> None:
-    """Write a line to stderr."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def example(*lines: str) -> str:
-    """Return an epilog that shows how a command is used, each example on a line of its own (78 characters fit)."""
-    return "\n\n".join(["Examples:" if len(lines) > 1 else "Example:", *lines])
-
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -437,14 +374,6 @@ def parse_batch_size(text: str) -> int | None:
     if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
         raise InputError(f"--batch-size {text} is not allowed; use auto or a whole number of at least 1")
     return int(text)
-
-
-def write_json(document: Any) -> None:
-    """Write one JSON document to stdout."""
-    plain_text = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    json.dump(document, sys.stdout, indent=1, allow_nan=False, ensure_ascii=plain_text)
-    sys.stdout.write("\n")
-    sys.stdout.flush()
 
 
 def main() -> None:

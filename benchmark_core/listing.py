@@ -8,18 +8,10 @@ from typing import Any
 
 from benchmark_core import datasets
 from benchmark_core.errors import BenchError, InputError, ModelError, did_you_mean
+from benchmark_core.identifiers import Parameter, canonical, format_value, split_identifier
 from benchmark_core.pipeline import candidate_layers
 from benchmark_core.registry import Registry, describe
-from benchmark_core.specs import (
-    BenchmarkSpec,
-    MetricSpec,
-    ModelSpec,
-    Parameter,
-    Resolved,
-    canonical,
-    format_value,
-    split_identifier,
-)
+from benchmark_core.specs import BenchmarkSpec, MetricSpec, ModelSpec, Resolved
 from benchmark_core.tables import print_table
 
 KINDS = ("models", "benchmarks", "metrics")

@@ -25,16 +25,8 @@ import pluggy
 
 from benchmark_core import hookspecs
 from benchmark_core.errors import BenchError, InputError, did_you_mean
-from benchmark_core.specs import (
-    BenchmarkSpec,
-    DatasetSpec,
-    MetricSpec,
-    ModelFamily,
-    ModelSpec,
-    Resolved,
-    resolve,
-    split_identifier,
-)
+from benchmark_core.identifiers import split_identifier
+from benchmark_core.specs import BenchmarkSpec, DatasetSpec, MetricSpec, ModelFamily, ModelSpec, Resolved, resolve
 
 BUILT_IN = ("plugins.models", "plugins.benchmarks", "plugins.metrics")
 ENTRY_POINTS = "cortex_bench"

@@ -11,21 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark_core.errors import InputError
-from benchmark_core.specs import (
-    BenchmarkSpec,
-    MetricSpec,
-    ModelFamily,
-    ModelSpec,
-    Parameter,
-    Value,
-    canonical,
-    format_value,
-    import_target,
-    names_of,
-    resolve,
-    resolve_parameters,
-    split_identifier,
-)
+from benchmark_core.identifiers import Parameter, Value, canonical, format_value, resolve_parameters, split_identifier
+from benchmark_core.specs import BenchmarkSpec, MetricSpec, ModelFamily, ModelSpec, import_target, names_of, resolve
 from benchmark_core.splits import KFold
 
 PARAMETERS = (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from benchmark_core.hookspecs import hookimpl
-from benchmark_core.specs import MetricSpec, Parameter
+from benchmark_core.identifiers import Parameter
+from benchmark_core.specs import MetricSpec
 
 
 @hookimpl

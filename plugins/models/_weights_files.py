@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmark_core.errors import InputError, MissingDataError
 from benchmark_core.home import bench_home, expand
-from benchmark_core.specs import Parameter
+from benchmark_core.identifiers import Parameter
 
 SUFFIXES = (".safetensors", ".pth")
 WEIGHTS = Parameter(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark_core.hookspecs import hookimpl
-from benchmark_core.specs import ModelSpec, Parameter
+from benchmark_core.identifiers import Parameter
+from benchmark_core.specs import ModelSpec
 from plugins.models._weights_files import WEIGHTS, find_weights, torch_cache
 
 FILE = "alexnet-owt-7be5be79.pth"

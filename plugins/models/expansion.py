@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmark_core.hookspecs import hookimpl
-from benchmark_core.specs import ModelSpec, Parameter, Value, Width
+from benchmark_core.identifiers import Parameter, Value
+from benchmark_core.specs import ModelSpec, Width
 
 if TYPE_CHECKING:
     from plugins.models._expansion_network import Expansion5L

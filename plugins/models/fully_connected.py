@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from benchmark_core.hookspecs import hookimpl
-from benchmark_core.specs import ModelSpec, Parameter, Width
+from benchmark_core.identifiers import Parameter
+from benchmark_core.specs import ModelSpec, Width
 
 WIDEST_INPUT = 5000  # features that the last layer sees
 
