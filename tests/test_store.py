@@ -368,4 +368,4 @@ def test_what_is_not_a_size(text: str) -> None:
 
 def test_the_default_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BENCH_CACHE_MAX", raising=False)
-    assert cache_cap() == 50 * 2**30
+    assert cache_cap() == 50 * 10**9
