@@ -65,7 +65,9 @@ def test_every_dependency_that_is_imported_is_declared(wheel: zipfile.ZipFile) -
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for module in {name.split(".")[0] for name in names} - ours:
-                assert called.get(module, module).lower().replace("_", "-") in declared, f"{source.name} imports {module}"
+                assert called.get(module, module).lower().replace("_", "-") in declared, (
+                    f"{source.name} imports {module}"
+                )
 
 
 def test_constraints_are_plain_pins() -> None:
