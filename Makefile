@@ -28,7 +28,7 @@ demo: $(INSTALLED)  ## Install, score three models on simulated V4, show the lea
 test: $(INSTALLED)  ## Run the test suite (under 5 minutes on 2 cores)
 	$(BIN)/python -m pytest -q
 
-test-slow: $(INSTALLED)  ## Run the simulations over many seeds too (about an hour)
+test-slow: $(INSTALLED)  ## Run the full-size goldens and the simulations over many seeds too
 	$(BIN)/python -m pytest -q -m 'slow or not slow' --timeout 7200
 
 bench: $(INSTALLED)  ## Time the main steps (pytest-benchmark; with a GPU, those on it too)

@@ -9,18 +9,20 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
 from benchmark_core.errors import InputError, MissingDataError
 from benchmark_core.home import bench_cache, bench_home, expand
+from benchmark_core.keys import file_sha256
 from benchmark_core.store import Store
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 OFFLINE = "BENCH_OFFLINE"
 _SHORT = re.compile(r"@[0-9a-f]{12}")
 _SECONDS = 20  # without an answer from a server
-_NO_ANSWER = ("LocalEntryNotFoundError", "URLError", "ConnectionError", "ConnectTimeout", "TimeoutError")
+_NO_ANSWER = ("LocalEntryNotFoundError", "URLError", "ConnectionError", "ConnectTimeout", "ReadTimeout", "TimeoutError")
 _UNREACHABLE: dict[str, str] = {}  # servers that did not answer this process, and why: the next model need not wait
 
 
@@ -193,13 +195,29 @@ def _download(entry: dict[str, Any]) -> Path:
                 except EntryNotFoundError:
                     continue
             return Path(hf_hub_download(name, files[-1], revision=revision))
-        from torch.hub import download_url_to_file
-
         path = _in_torch_cache(entry["url"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        digits = re.search(r"-([0-9a-f]{8,})\.", path.name)
-        download_url_to_file(entry["url"], str(path), hash_prefix=digits[1] if digits else None, progress=False)
+        _fetch(entry["url"], path)
         return path
+
+
+def _fetch(url: str, path: Path) -> None:
+    """Download a file to where torch keeps it; a hash in its name (``resnet50-11ad3fa6.pth``) is checked first.
+
+    Raises
+    ------
+    ValueError
+        If what came has another hash; nothing is kept.
+    """
+    import pooch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digits = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    with TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
+        downloader = pooch.HTTPDownloader(timeout=_SECONDS)
+        came = Path(pooch.retrieve(url, known_hash=None, fname=path.name, path=folder, downloader=downloader))
+        if digits and not file_sha256(came).startswith(digits[1]):
+            raise ValueError(f"{url} has not the hash that its name gives")
+        os.replace(came, path)
 
 
 @contextmanager

@@ -8,7 +8,10 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -232,14 +235,15 @@ def test_downloads(registry: Registry, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(_zoo_weights, "_UNREACHABLE", {})
     calls: list[Any] = []
 
-    def url_to_file(url: str, dst: str, hash_prefix: str | None, progress: bool) -> None:
-        calls.append((url, hash_prefix))
-        Path(dst).write_bytes(b"weights")
+    def fetch(url: str, path: Path) -> None:
+        calls.append(url)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"weights")
 
-    monkeypatch.setattr("torch.hub.download_url_to_file", url_to_file)
+    monkeypatch.setattr(_zoo_weights, "_fetch", fetch)
     assert published(registry, "torchvision/resnet50") == tmp_path / "torch/hub/checkpoints" / HUB_FILE
     published(registry, "torchvision/resnet50")
-    assert calls == [(f"https://download.pytorch.org/models/{HUB_FILE}", "11ad3fa6")]
+    assert calls == [f"https://download.pytorch.org/models/{HUB_FILE}"]
 
     def unreachable(*args: Any, **options: Any) -> str:
         calls.append(args)
@@ -253,6 +257,26 @@ def test_downloads(registry: Registry, tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(MissingDataError, match=r"as .*test_vit2"):
         published(registry, "timm/test_vit2")
     assert len(calls) == 2
+
+
+def test_a_download_is_checked_by_the_hash_in_its_name(tmp_path: Path) -> None:
+    content = b"weights" * 1000
+    digits = hashlib.sha256(content).hexdigest()[:8]
+    served, cache = tmp_path / "served", tmp_path / "cache"
+    served.mkdir()
+    for name in (f"net-{digits}.pth", "net-00000000.pth", "net.pth"):
+        (served / name).write_bytes(content)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(served))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        for name in (f"net-{digits}.pth", "net.pth"):
+            _zoo_weights._fetch(f"{address}/{name}", cache / name)
+            assert (cache / name).read_bytes() == content
+        with pytest.raises(ValueError, match=r"net-00000000\.pth has not the hash that its name gives"):
+            _zoo_weights._fetch(f"{address}/net-00000000.pth", cache / "net-00000000.pth")
+        server.shutdown()
+    assert sorted(p.name for p in cache.iterdir()) == sorted([f"net-{digits}.pth", "net.pth"])
 
 
 @pytest.fixture
