@@ -13,19 +13,23 @@ from typing import Annotated, Any
 import typer
 
 from benchmark_core import __version__
+from benchmark_core.commands_cache import cache_app
+from benchmark_core.commands_data import data_app
 from benchmark_core.console import (
     BAD_INPUT,
     DONE,
     FAILED,
     INTERRUPTED,
     MISSING,
+    JsonOption,
+    PluginsOption,
     example,
     guarded,
+    open_registry,
     say,
     write_json,
 )
-from benchmark_core.errors import BenchError, InputError, MissingDataError
-from benchmark_core.registry import Registry
+from benchmark_core.errors import BenchError, InputError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,31 +39,12 @@ app = typer.Typer(
     help="Score vision models against recordings of visual cortex.",
     epilog=example("bench list", "bench run --model pixels --benchmark simulated.V4", "bench leaderboard"),
 )
-data_app = typer.Typer(
-    no_args_is_help=True, help="Datasets: what is here, and how to get the rest.", epilog=example("bench data list")
-)
-cache_app = typer.Typer(
-    no_args_is_help=True, help="The cache of activations and kernels.", epilog=example("bench cache info")
-)
 app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
 
-PluginsOption = Annotated[
-    list[Path] | None,
-    typer.Option("--plugins", metavar="DIR", help="Folder with plugin files; may be repeated (also BENCH_PLUGINS)."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")]
 RecordsOption = Annotated[
     Path | None, typer.Option("--records", metavar="DIR", help="Folder of score records (default: BENCH_HOME/records).")
 ]
-
-
-def registry(plugins: list[Path] | None) -> Registry:
-    """Return the registry, and report plugin problems on stderr."""
-    found = Registry.default(plugins or [])
-    for problem in found.problems:
-        say(f"warning: {problem}")
-    return found
 
 
 def show_version(value: bool) -> None:
@@ -90,7 +75,7 @@ def list_command(
     """List models, benchmarks and metrics."""
     from benchmark_core.listing import listing, print_listing
 
-    document = listing(registry(plugins), kind, pattern)
+    document = listing(open_registry(plugins), kind, pattern)
     if as_json:
         write_json(document)
     else:
@@ -107,7 +92,7 @@ def info_command(
     """Show one model, benchmark or metric: parameters, layers, data, source."""
     from benchmark_core.listing import information, print_information
 
-    document = information(registry(plugins), identifier)
+    document = information(open_registry(plugins), identifier)
     if as_json:
         write_json(document)
     else:
@@ -155,7 +140,7 @@ def run_command(
     from benchmark_core.runner import Runner, check_backend, check_device, check_precision
     from benchmark_core.tables import print_results
 
-    found = registry(plugins)
+    found = open_registry(plugins)
     cells, notes = make_plan(found, model, benchmark, metric, layer)
     numerics = Numerics(
         check_device(device), check_backend(backend, device), check_precision(precision), parse_batch_size(batch_size)
@@ -224,147 +209,17 @@ def leaderboard_command(
         print(f"{len(rows)} rows in {path}")
 
 
-@data_app.command("list", epilog=example("bench data list"))
-@guarded
-def data_list(plugins: PluginsOption = None, as_json: JsonOption = False) -> None:
-    """List datasets: which parts are here, how large, and how to get the rest."""
-    from benchmark_core.listing import data_listing, print_data_listing
-
-    document = data_listing(registry(plugins))
-    if as_json:
-        write_json(document)
-    else:
-        print_data_listing(document)
-
-
-@data_app.command("fetch", epilog=example("bench data fetch cowley2023"))
-@guarded
-def data_fetch(
-    name: Annotated[str, typer.Argument(help="Name of the dataset.")],
-    plugins: PluginsOption = None,
-) -> None:
-    """Download a public dataset (resumed where it broke off, hashes checked) and import it."""
-    from benchmark_core.specs import import_target
-
-    dataset = find_dataset(registry(plugins), name)
-    if dataset.fetcher is None:
-        hint = (
-            f"; import your own copy with: bench data import {name} --from DIR"
-            if dataset.importer
-            else "; it needs no download"
-        )
-        raise InputError(f"dataset {name!r} cannot be downloaded{hint}")
-    parts = import_target(dataset.fetcher)(say)
-    print(f"{name}: {', '.join(parts)} ready")
-
-
-@data_app.command("import", epilog=example("bench data import cowley2023 --from ~/V4_compact_models/data_V4_responses"))
-@guarded
-def data_import(
-    name: Annotated[str, typer.Argument(help="Name of the dataset.")],
-    source: Annotated[Path, typer.Option("--from", metavar="DIR", help="Folder with the published files.")],
-    plugins: PluginsOption = None,
-) -> None:
-    """Check and convert files that you have."""
-    from benchmark_core.specs import import_target
-
-    dataset = find_dataset(registry(plugins), name)
-    if dataset.importer is None:
-        raise InputError(f"dataset {name!r} cannot be imported: it is built when it is first needed")
-    parts = import_target(dataset.importer)(source, say)
-    print(f"{name}: {', '.join(parts)} ready")
-
-
-@data_app.command("verify", epilog=example("bench data verify cowley2023"))
-@guarded
-def data_verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Datasets; all that are here if left out.")] = None,
-    plugins: PluginsOption = None,
-) -> None:
-    """Check every file of a dataset against its checksum, and ids both ways."""
-    from benchmark_core import datasets
-
-    found = registry(plugins)
-    chosen = (
-        [find_dataset(found, n) for n in names]
-        if names
-        else [d for d in found.datasets() if any(p.present for p in datasets.status(d))]
-    )
-    if not chosen:
-        raise MissingDataError("no dataset is here yet; see: bench data list")
-    bad = False
-    for dataset in chosen:
-        if names and not any(p.present for p in datasets.status(dataset)):
-            raise MissingDataError(
-                f"dataset {dataset.name!r} is not on this machine; get it with {datasets.how_to_get(dataset)}"
-            )
-        problems = datasets.verify(dataset, say)
-        for problem in problems:
-            say(f"error: {problem}")
-        bad = bad or bool(problems)
-        print(f"{dataset.name}: {'whole' if not problems else f'{len(problems)} problem(s)'}")
-    if bad:
-        raise typer.Exit(BAD_INPUT)
-
-
-@cache_app.command("info", epilog=example("bench cache info"))
-@guarded
-def cache_info(as_json: JsonOption = False) -> None:
-    """Show what the cache holds and where it is."""
-    from benchmark_core.listing import size_text
-    from benchmark_core.store import Store, cache_cap
-
-    store = Store.default()
-    usage = store.usage()
-    if as_json:
-        write_json(
-            {
-                "path": str(store.root),
-                "cap_bytes": cache_cap(),
-                "usage": {k: {"files": n, "bytes": b} for k, (n, b) in usage.items()},
-            }
-        )
-        return
-    print(f"{store.root} (cap {size_text(cache_cap())}; BENCH_CACHE_MAX changes it)")
-    for kind, (files, size) in usage.items():
-        print(f"  {kind:<12} {files:>6} files  {size_text(size):>10}")
-
-
-@cache_app.command("prune", epilog=example("bench cache prune --max-size 5GB"))
-@guarded
-def cache_prune(
-    max_size: Annotated[str, typer.Option(metavar="SIZE", help="What may stay, e.g. 5GB; 0 removes everything.")] = "0",
-) -> None:
-    """Remove what was least recently used; it is computed again when needed. Data and records are never touched."""
-    from benchmark_core.listing import size_text
-    from benchmark_core.store import Store, parse_size
-
-    removed, freed = Store.default().prune(parse_size(max_size))
-    print(f"removed {removed} entries, {size_text(freed)}")
-
-
 @app.command("doctor", epilog=example("bench doctor"))
 @guarded
 def doctor_command(plugins: PluginsOption = None, as_json: JsonOption = False) -> None:
     """Show what is installed, which devices and data are at hand, and what is missing."""
     from benchmark_core.doctor import examine, print_examination
 
-    document = examine(registry(plugins))
+    document = examine(open_registry(plugins))
     if as_json:
         write_json(document)
     else:
         print_examination(document)
-
-
-def find_dataset(found: Registry, name: str) -> Any:
-    """Return a dataset by name, or raise with a suggestion."""
-    from benchmark_core.errors import did_you_mean
-
-    for dataset in found.datasets():
-        if dataset.name == name:
-            return dataset
-    names = [d.name for d in found.datasets()]
-    raise InputError(f"unknown dataset {name!r}.{did_you_mean(name, names) or ' There are: ' + ', '.join(names) + '.'}")
 
 
 def parse_batch_size(text: str) -> int | None:

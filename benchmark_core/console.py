@@ -11,16 +11,32 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from benchmark_core.errors import BenchError
+from benchmark_core.registry import Registry
 
 DONE, INTERRUPTED, BAD_INPUT, FAILED, MISSING = 0, 130, 2, 4, 3
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
+PluginsOption = Annotated[
+    list[Path] | None,
+    typer.Option("--plugins", metavar="DIR", help="Folder with plugin files; may be repeated (also BENCH_PLUGINS)."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")]
+
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def open_registry(plugins: list[Path] | None) -> Registry:
+    """Return the registry, and report plugin problems on stderr."""
+    found = Registry.default(plugins or [])
+    for problem in found.problems:
+        say(f"warning: {problem}")
+    return found
 
 
 def guarded(command: Command) -> Command:
