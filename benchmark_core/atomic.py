@@ -94,6 +94,25 @@ def new_folder(path: Path) -> Iterator[Path]:
                 shutil.rmtree(_aside(path), ignore_errors=True)
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder: at any moment it is whole or gone. One that is not there is no error.
+
+    Raises
+    ------
+    InputError
+        If it cannot be removed.
+    """
+    with _lock(path):
+        try:
+            _settle(path)
+            if path.exists():
+                os.rename(path, _temporary(path))  # a name that whoever builds this path next cleans away, too
+                _sync_folder(path.parent)
+            _remove_leftovers(path)
+        except OSError as error:
+            raise InputError(f"cannot remove {error.filename or path} ({error.strerror or error})") from None
+
+
 def settle(path: Path) -> None:
     """Finish a replacement of the folder ``path`` that was cut off between its two renames: the old folder returns.
 

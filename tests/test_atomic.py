@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark_core.atomic import new_folder, settle, write_atomically
+from benchmark_core.atomic import new_folder, remove_folder, settle, write_atomically
 from benchmark_core.errors import InputError
 
 
@@ -197,3 +197,28 @@ def test_writers_at_once_leave_one_whole_folder(tmp_path: Path) -> None:
         thread.join()
     assert names(tmp_path) == {"folder"}
     assert len(set(tree(path).values())) == 1
+
+
+def test_a_removed_folder_is_gone_with_what_killed_processes_left_of_it(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for name in ("data", f".data.{'0' * 12}.tmp", "database", f".database.{'0' * 12}.tmp"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "file").write_bytes(b"x")
+    remove_folder(folder)
+    assert names(tmp_path) == {"database", f".database.{'0' * 12}.tmp"}
+    remove_folder(folder)  # once more is no error
+
+
+def test_a_folder_that_was_being_replaced_is_removed_whole(tmp_path: Path) -> None:
+    (tmp_path / ".data.old").mkdir()
+    remove_folder(tmp_path / "data")
+    assert names(tmp_path) == set()
+
+
+def test_a_folder_that_cannot_be_removed_stays_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "file").write_bytes(b"x")
+    monkeypatch.setattr(os, "rename", fail_with(errno.EACCES))
+    with pytest.raises(InputError, match="cannot remove .*Permission denied"):
+        remove_folder(tmp_path / "data")
+    assert tree(tmp_path / "data") == {"file": b"x"}
