@@ -17,6 +17,8 @@ from benchmark_core.splits import Fold, KFold, Splits, fixed_split
 
 if TYPE_CHECKING:
     from benchmark_core.assembly import Responses
+    from benchmark_core.labels import Labels
+    from benchmark_core.rdms import RDMs
     from benchmark_core.records import Score
     from benchmark_core.runner import run, score
     from benchmark_core.stimuli import StimulusSet
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
+    "Labels": "benchmark_core.labels",
+    "RDMs": "benchmark_core.rdms",
     "Responses": "benchmark_core.assembly",
     "Score": "benchmark_core.records",
     "StimulusSet": "benchmark_core.stimuli",
@@ -38,6 +42,7 @@ __all__ = [
     "Fold",
     "InputError",
     "KFold",
+    "Labels",
     "MetricSpec",
     "MissingDataError",
     "ModelError",
@@ -45,6 +50,7 @@ __all__ = [
     "ModelSpec",
     "Parameter",
     "Preprocessing",
+    "RDMs",
     "Responses",
     "Score",
     "Splits",

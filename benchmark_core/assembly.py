@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -34,6 +34,11 @@ class Responses:
         Subject of each neuroid; one text stands for all.
     region
         Region of every neuroid.
+    trials
+        Single repetitions of some of the stimuli (those tested), where ``values`` are averages: enough for
+        reliabilities, at a fraction of the memory that the repetitions of all stimuli take.
+    reliability
+        (n_neuroids,) reliability of the averages as somebody else computed it, NaN where unknown. Reported beside scores.
     """
 
     stimulus_ids: tuple[str, ...]
@@ -41,6 +46,9 @@ class Responses:
     neuroid_ids: tuple[str, ...]
     subjects: tuple[str, ...]
     region: str = ""
+    trials: Responses | None = None
+    reliability: np.ndarray | None = None
+    kind: ClassVar[Literal["responses"]] = "responses"
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values)
@@ -70,9 +78,20 @@ class Responses:
             raise InputError(f"responses of neuroid {where!r} hold an infinite value")
         order = sorted(range(len(ids)), key=ids.__getitem__)
         object.__setattr__(self, "stimulus_ids", tuple(ids[i] for i in order))
-        object.__setattr__(self, "values", np.ascontiguousarray(values[order]))
+        if order != list(range(len(ids))):  # a copy of what may be large
+            values = values[order]
+        object.__setattr__(self, "values", np.ascontiguousarray(values))
         object.__setattr__(self, "neuroid_ids", neuroids)
         object.__setattr__(self, "subjects", subjects)
+        if self.trials is not None:
+            if self.has_trials or not self.trials.has_trials or self.trials.neuroid_ids != neuroids:
+                raise InputError("trials of some stimuli need averages of all, and the same neuroids")
+            self._rows(self.trials.stimulus_ids)
+        if self.reliability is not None:
+            reliability = np.asarray(self.reliability, dtype=np.float64)
+            if reliability.shape != (len(neuroids),):
+                raise InputError(f"reliability has shape {reliability.shape} for {len(neuroids)} neuroids")
+            object.__setattr__(self, "reliability", reliability)
 
     @property
     def has_trials(self) -> bool:
@@ -97,12 +116,16 @@ class Responses:
     def of_subject(self, subject: str) -> Responses:
         """Return the neuroids of one subject."""
         keep = [i for i, s in enumerate(self.subjects) if s == subject]
+        if len(keep) == self.n_neuroids:
+            return self
         return Responses(
             self.stimulus_ids,
             self.values[..., keep],
             tuple(self.neuroid_ids[i] for i in keep),
             tuple(self.subjects[i] for i in keep),
             self.region,
+            None if self.trials is None else self.trials.of_subject(subject),
+            None if self.reliability is None else self.reliability[keep],
         )
 
     def at(self, stimulus_ids: Sequence[str]) -> Responses:
@@ -113,12 +136,46 @@ class Responses:
         InputError
             Naming the ids that were not recorded.
         """
+        take = self._rows(stimulus_ids)
+        trials = None
+        if self.trials is not None:
+            asked = set(stimulus_ids)
+            both = [i for i in self.trials.stimulus_ids if i in asked]
+            trials = self.trials.at(both) if both else None
+        return Responses(
+            tuple(stimulus_ids),
+            self.values[take],
+            self.neuroid_ids,
+            self.subjects,
+            self.region,
+            trials,
+            self.reliability,
+        )
+
+    def tested(self, stimulus_ids: Sequence[str]) -> Responses:
+        """Return the responses to score predictions of the given stimuli with.
+
+        That is ``self``, unless single repetitions are held apart and for all of these stimuli: then those, without the
+        averages of the other stimuli.
+        """
+        if self.trials is None or not set(stimulus_ids) <= set(self.trials.stimulus_ids):
+            return self
+        trials = self.trials
+        return Responses(
+            trials.stimulus_ids,
+            trials.values,
+            trials.neuroid_ids,
+            trials.subjects,
+            trials.region,
+            reliability=self.reliability,
+        )
+
+    def _rows(self, stimulus_ids: Sequence[str]) -> list[int]:
         where = {stimulus_id: i for i, stimulus_id in enumerate(self.stimulus_ids)}
         missing = [i for i in stimulus_ids if i not in where]
         if missing:
             raise InputError(f"no responses to stimulus_id {name_ids(missing)}")
-        take = [where[i] for i in stimulus_ids]
-        return Responses(tuple(stimulus_ids), self.values[take], self.neuroid_ids, self.subjects, self.region)
+        return [where[i] for i in stimulus_ids]
 
     @property
     def subject_names(self) -> tuple[str, ...]:
@@ -131,8 +188,12 @@ class Responses:
         content = hashlib.sha256()
         for part in (self.stimulus_ids, self.neuroid_ids, self.subjects, (self.region,), map(str, self.values.shape)):
             content.update("\x1f".join(part).encode() + b"\x1e")
-        values = np.where(np.isnan(self.values), np.nan, self.values) + 0.0
-        content.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+        for first in range(0, len(self.stimulus_ids), 256):  # by rows, because values may be large
+            content.update(_uniform(self.values[first : first + 256]))
+        if self.trials is not None:
+            content.update(b"trials" + self.trials.hash.encode())
+        if self.reliability is not None:
+            content.update(b"reliability" + _uniform(self.reliability))
         return content.hexdigest()
 
     def to_xarray(self) -> xr.Dataset:
@@ -145,7 +206,13 @@ class Responses:
             "neuroid_id": ("neuroid", np.array(self.neuroid_ids, dtype=object)),
             "subject": ("neuroid", np.array(self.subjects, dtype=object)),
         }
-        return xr.Dataset({"response": (dims, self.values)}, coords=coordinates, attrs={"region": self.region})
+        variables: dict[str, Any] = {"response": (dims, self.values)}
+        if self.trials is not None:
+            variables["trial"] = (("tested", "repetition", "neuroid"), self.trials.values)
+            coordinates["tested_id"] = ("tested", np.array(self.trials.stimulus_ids, dtype=object))
+        if self.reliability is not None:
+            variables["reliability"] = (("neuroid",), self.reliability)
+        return xr.Dataset(variables, coords=coordinates, attrs={"region": self.region})
 
     @classmethod
     def from_xarray(cls, dataset: xr.Dataset) -> Responses:
@@ -168,10 +235,17 @@ class Responses:
         def texts(name: str) -> tuple[str, ...]:
             return tuple(str(v) for v in dataset[name].values)
 
+        neuroids, subjects, region = texts("neuroid_id"), texts("subject"), str(dataset.attrs.get("region", ""))
+        trials = None
+        if "trial" in dataset:
+            values = dataset["trial"].transpose("tested", "repetition", "neuroid").values
+            trials = cls(texts("tested_id"), values, neuroids, subjects, region)
+        reliability = dataset["reliability"].values if "reliability" in dataset else None
         return cls(
-            texts("stimulus_id"),
-            response.transpose(*dims).values,
-            texts("neuroid_id"),
-            texts("subject"),
-            str(dataset.attrs.get("region", "")),
+            texts("stimulus_id"), response.transpose(*dims).values, neuroids, subjects, region, trials, reliability
         )
+
+
+def _uniform(values: np.ndarray) -> bytes:
+    """Return values as bytes (float64), NaN and zero made uniform."""
+    return np.ascontiguousarray(np.where(np.isnan(values), np.nan, values) + 0.0, dtype="<f8").tobytes()

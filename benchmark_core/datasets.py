@@ -7,7 +7,9 @@ A part (a session, a subject) is one folder, ``BENCH_HOME/data/DATASET/PART``:
 ``stimuli.csv``, ``images/``
     The stimulus set (:class:`benchmark_core.stimuli.StimulusSet`).
 ``responses.nc``
-    The responses (:class:`benchmark_core.assembly.Responses`) as netCDF, and any further variables.
+    The responses (:class:`benchmark_core.assembly.Responses`) as netCDF, and any further variables; or ``labels.nc``
+    (:class:`benchmark_core.labels.Labels`) or ``rdms.nc`` (:class:`benchmark_core.rdms.RDMs`), where those are the
+    target.
 
 Everything that a score's key needs is in the manifests, so this module imports only the standard library until
 responses are read or written.
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from benchmark_core.assembly import Responses
+    from benchmark_core.labels import Labels
+    from benchmark_core.rdms import RDMs
 
 FORMAT = 1
 MANIFEST, STIMULI, IMAGES, RESPONSES = "manifest.json", "stimuli.csv", "images", "responses.nc"
@@ -48,9 +52,10 @@ class Part:
     Parameters
     ----------
     images
-        ``{stimulus_id: (file name, bytes of the image file)}``.
+        ``{stimulus_id: (file name, bytes of the image file)}``; read one by one, so a mapping may read files only
+        then. A file name may contain folders.
     responses
-        Responses to exactly these stimuli.
+        The target: responses to, or labels or RDMs of, exactly these stimuli.
     metadata
         Further columns of the stimulus set, ``{column: {stimulus_id: text}}``.
     variables
@@ -63,7 +68,7 @@ class Part:
     """
 
     images: Mapping[str, tuple[str, bytes]]
-    responses: Responses
+    responses: Responses | Labels | RDMs
     metadata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     variables: Mapping[str, np.ndarray] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -74,8 +79,9 @@ class Part:
 class PartStatus:
     """One line of ``bench data list``; the counts are None where the part is absent or broken.
 
-    ``n_bytes`` is what the part takes on disk; ``problem`` says in one line what is wrong with a part that is there
-    but cannot be used.
+    ``n_neuroids`` is also None where the target is no responses; ``contents`` says what there is in words
+    (``50 neuroids``, ``15 categories``). ``n_bytes`` is what the part takes on disk; ``problem`` says in one line what
+    is wrong with a part that is there but cannot be used.
     """
 
     part: str
@@ -85,6 +91,7 @@ class PartStatus:
     n_bytes: int
     path: Path
     problem: str = ""
+    contents: str = ""
 
 
 def part_folder(dataset: DatasetSpec, part: str) -> Path:
@@ -120,8 +127,8 @@ def write_part(dataset: DatasetSpec, part: str, content: Part) -> Path:
     """
     from benchmark_core.stimuli import match_stimuli
 
-    responses = content.responses
-    match_stimuli(list(content.images), responses.stimulus_ids, f"responses of {dataset.name}/{part}")
+    target = content.responses
+    match_stimuli(list(content.images), target.stimulus_ids, f"{target.kind} of {dataset.name}/{part}")
     folder = part_folder(dataset, part)
     with new_folder(folder) as temporary:
         images = temporary / IMAGES
@@ -129,6 +136,8 @@ def write_part(dataset: DatasetSpec, part: str, content: Part) -> Path:
         files, sha256 = {}, {}
         for stimulus_id, (name, data) in content.images.items():
             files[stimulus_id] = images / name
+            if "/" in name:
+                files[stimulus_id].parent.mkdir(parents=True, exist_ok=True)
             sha256[stimulus_id] = hashlib.sha256(data).hexdigest()
             with files[stimulus_id].open("xb") as handle:
                 handle.write(data)
@@ -140,20 +149,18 @@ def write_part(dataset: DatasetSpec, part: str, content: Part) -> Path:
             {column: tuple(values[i] for i in ids) for column, values in content.metadata.items()},
         )
         (temporary / STIMULI).write_bytes(stimuli.to_csv(images).encode())
-        _write_netcdf(temporary / RESPONSES, responses, content.variables)
+        target_file = f"{target.kind}.nc"
+        _write_netcdf(temporary / target_file, target, content.variables)
         manifest = {
             "format": FORMAT,
             "dataset": dataset.name,
             "part": part,
             "stimuli_hash": stimuli.manifest_hash,
-            "target_hash": responses.hash,
-            "files": {name: file_sha256(temporary / name) for name in (STIMULI, RESPONSES)},
+            "target_hash": target.hash,
+            "files": {name: file_sha256(temporary / name) for name in (STIMULI, target_file)},
             "sources": dict(content.sources),
             "n_stimuli": len(stimuli),
-            "n_neuroids": responses.n_neuroids,
-            "n_repetitions": responses.values.shape[1] if responses.has_trials else None,
-            "subjects": list(responses.subject_names),
-            "region": responses.region,
+            **_describe(target),
             "simulated": dataset.simulated,
             "extra": dict(content.extra),
         }
@@ -211,7 +218,7 @@ def load_stimuli(dataset: DatasetSpec, part: str) -> StimulusSet:
 
 
 def target_hash(dataset: DatasetSpec, part: str) -> str:
-    """Return the content hash of a part's responses, from its manifest alone.
+    """Return the content hash of a part's target, from its manifest alone.
 
     Raises
     ------
@@ -238,6 +245,25 @@ def load_responses(dataset: DatasetSpec, part: str) -> Responses:
     return Responses.from_xarray(load_dataset(dataset, part))
 
 
+def load_target(dataset: DatasetSpec, part: str) -> Responses | Labels | RDMs:
+    """Return the target of a part, of whatever kind its manifest says, after checking the file against its SHA-256.
+
+    Raises
+    ------
+    MissingDataError
+        If the part is not on this machine.
+    InputError
+        If its files are damaged.
+    """
+    from benchmark_core.labels import Labels
+    from benchmark_core.rdms import RDMs
+
+    kind = _kind(read_manifest(dataset, part))
+    if kind == "responses":
+        return load_responses(dataset, part)
+    return (Labels if kind == "labels" else RDMs).from_xarray(load_dataset(dataset, part))
+
+
 def load_dataset(dataset: DatasetSpec, part: str) -> xr.Dataset:
     """Return all variables of a part's netCDF file, in memory, after checking the file against its SHA-256.
 
@@ -251,7 +277,7 @@ def load_dataset(dataset: DatasetSpec, part: str) -> xr.Dataset:
     import xarray as xr
 
     manifest = read_manifest(dataset, part)
-    path = part_folder(dataset, part) / RESPONSES
+    path = part_folder(dataset, part) / f"{_kind(manifest)}.nc"
     _check_file(dataset, manifest, path)
     try:
         return xr.load_dataset(path, engine="netcdf4")
@@ -267,13 +293,15 @@ def status(dataset: DatasetSpec) -> list[PartStatus]:
         n_bytes = sum((Path(parent) / name).lstat().st_size for parent, _, names in os.walk(folder) for name in names)
         try:
             manifest = read_manifest(dataset, part)
-            counts, problem = (int(manifest["n_stimuli"]), int(manifest["n_neuroids"])), ""
+            n_stimuli = int(manifest["n_stimuli"])
+            n_neuroids = int(manifest["n_neuroids"]) if _kind(manifest) == "responses" else None
         except (BenchError, KeyError, TypeError, ValueError) as error:
             present = folder.exists()
             problem = str(error) if present else ""
             found.append(PartStatus(part, present, None, None, n_bytes, folder, problem))
         else:
-            found.append(PartStatus(part, True, *counts, n_bytes, folder))
+            contents = f"{n_neuroids} neuroids" if n_neuroids is not None else str(manifest.get("contents", ""))
+            found.append(PartStatus(part, True, n_stimuli, n_neuroids, n_bytes, folder, contents=contents))
     return found
 
 
@@ -312,6 +340,7 @@ def verify_part(dataset: DatasetSpec, part: str) -> list[str]:
         stimuli = load_stimuli(dataset, part)
     except BenchError as error:
         return [str(error)]
+    target_path = folder / f"{_kind(manifest)}.nc"
     if stimuli.manifest_hash != manifest.get("stimuli_hash"):
         problems.append(f"{folder / STIMULI} does not have the stimuli_hash of {MANIFEST}")
     for position in range(len(stimuli)):
@@ -320,13 +349,13 @@ def verify_part(dataset: DatasetSpec, part: str) -> list[str]:
         except BenchError as error:
             problems.append(str(error))
     try:
-        responses = load_responses(dataset, part)
-        if responses.hash != manifest.get("target_hash"):
-            problems.append(f"{folder / RESPONSES} does not have the target_hash of {MANIFEST}")
-        match_stimuli(stimuli.stimulus_ids, responses.stimulus_ids, str(folder / RESPONSES))
+        target = load_target(dataset, part)
+        if target.hash != manifest.get("target_hash"):
+            problems.append(f"{target_path} does not have the target_hash of {MANIFEST}")
+        match_stimuli(stimuli.stimulus_ids, target.stimulus_ids, str(target_path))
     except BenchError as error:
         problems.append(str(error))
-    known = {folder / name for name in (MANIFEST, STIMULI, RESPONSES)} | set(stimuli.files)
+    known = {folder / MANIFEST, folder / STIMULI, target_path} | set(stimuli.files)
     for parent, _, names in os.walk(folder):
         problems += [f"stray file {Path(parent) / name}" for name in sorted(names) if Path(parent) / name not in known]
     return problems
@@ -345,8 +374,27 @@ def _check_file(dataset: DatasetSpec, manifest: Mapping[str, Any], path: Path) -
         raise InputError(f"{path} has changed since it was written (its SHA-256 is not that of {MANIFEST}); {again}")
 
 
-def _write_netcdf(path: Path, responses: Responses, variables: Mapping[str, np.ndarray]) -> None:
-    dataset = responses.to_xarray()
+def _kind(manifest: Mapping[str, Any]) -> str:
+    """Return the kind of target of a part: ``labels`` or ``rdms`` where its manifest says so, else ``responses``."""
+    kind = manifest.get("kind")
+    return kind if kind in ("labels", "rdms") else "responses"
+
+
+def _describe(target: Responses | Labels | RDMs) -> dict[str, Any]:
+    """Return what a manifest says of its target."""
+    if target.kind == "responses":
+        return {
+            "n_neuroids": target.n_neuroids,
+            "n_repetitions": target.values.shape[1] if target.has_trials else None,
+            "subjects": list(target.subject_names),
+            "region": target.region,
+        }
+    subjects = list(target.subject_names) if target.kind == "rdms" else []
+    return {"kind": target.kind, "contents": target.contents, "subjects": subjects}
+
+
+def _write_netcdf(path: Path, target: Responses | Labels | RDMs, variables: Mapping[str, np.ndarray]) -> None:
+    dataset = target.to_xarray()
     for name, values in variables.items():
         dataset[name] = (("stimulus", "neuroid"), values)
     compressed = {str(name): {"zlib": True, "complevel": 4} for name in dataset.data_vars}

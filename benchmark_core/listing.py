@@ -256,6 +256,7 @@ def _dataset(dataset: Any) -> dict[str, Any]:
             "present": p.present,
             "n_stimuli": p.n_stimuli,
             "n_neuroids": p.n_neuroids,
+            "contents": p.contents,
             "bytes": p.n_bytes,
             "path": str(p.path),
             "problem": p.problem,
@@ -282,7 +283,7 @@ def print_data_listing(document: Mapping[str, Any]) -> None:
                 print(f"  {part['part']:<10} damaged: {part['problem']}")
             elif part["present"]:
                 print(
-                    f"  {part['part']:<10} {part['n_stimuli']} stimuli, {part['n_neuroids']} neuroids, {size_text(part['bytes'])}, {part['path']}"
+                    f"  {part['part']:<10} {part['n_stimuli']} stimuli, {part['contents']}, {size_text(part['bytes'])}, {part['path']}"
                 )
             else:
                 print(f"  {part['part']:<10} not here: {dataset['get']}")
