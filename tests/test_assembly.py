@@ -147,3 +147,44 @@ def test_foreign_assembly_is_one_clear_error() -> None:
         Responses.from_xarray(dataset.drop_vars(["response", "subject"]))
     with pytest.raises(InputError, match="has dims"):
         Responses.from_xarray(dataset.rename_dims(stimulus="image"))
+
+
+def test_trials_of_the_tested_stimuli_only(tmp_path: Path) -> None:
+    whole = make()
+    trials = whole.at(["s4", "s1"])
+    lean = Responses(
+        whole.stimulus_ids,
+        whole.averages(),
+        whole.neuroid_ids,
+        whole.subjects,
+        "V4",
+        trials,
+        np.array([0.5, np.nan, 0.25, 0]),
+    )
+    assert not lean.has_trials
+    assert lean.tested(["s1"]).has_trials
+    assert lean.tested(["s4", "s1"]).hash != whole.at(["s1", "s4"]).hash  # it carries the reliability
+    assert np.array_equal(lean.tested(["s4"]).values, whole.values[[1, 4]], equal_nan=True)
+    assert lean.tested(["s1", "s2"]) is lean
+    assert whole.tested(["s1"]) is whole
+    assert lean.at(["s0", "s4"]).trials is not None
+    assert lean.at(["s0"]).trials is None
+    tito = lean.of_subject("Tito")
+    assert tito.trials is not None
+    assert np.array_equal(tito.trials.values, trials.of_subject("Tito").values, equal_nan=True)
+    assert np.array_equal(np.asarray(tito.reliability), [0.5, 0.25])
+    lean.to_xarray().to_netcdf(tmp_path / "r.nc", engine="netcdf4")
+    assert Responses.from_xarray(xr.load_dataset(tmp_path / "r.nc", engine="netcdf4")).hash == lean.hash
+    without = Responses(whole.stimulus_ids, whole.averages(), whole.neuroid_ids, whole.subjects, "V4")
+    assert len({lean.hash, without.hash, Responses(**{**vars(lean), "reliability": None}).hash}) == 3
+
+
+def test_trials_that_do_not_belong_are_refused() -> None:
+    whole = make()
+    averages = {"values": whole.averages(), "neuroid_ids": whole.neuroid_ids, "subjects": whole.subjects}
+    with pytest.raises(InputError, match="need averages of all"):
+        Responses(whole.stimulus_ids, **(averages | {"values": whole.values}), trials=whole)
+    with pytest.raises(InputError, match="no responses to stimulus_id 's5'"):
+        Responses(whole.stimulus_ids[:5], **(averages | {"values": whole.averages()[:5]}), trials=whole)
+    with pytest.raises(InputError, match=r"shape \(3,\) for 4 neuroids"):
+        Responses(whole.stimulus_ids, **averages, reliability=np.zeros(3))
