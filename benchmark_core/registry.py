@@ -96,15 +96,25 @@ class Registry:
     built_in, installed
         Whether to load what ships with the package, and what other packages offer under the entry point group
         ``cortex_bench``.
+    modules
+        Names of further importable modules with hooks.
     """
 
-    def __init__(self, folders: Iterable[Path] = (), *, built_in: bool = True, installed: bool = True) -> None:
+    def __init__(
+        self,
+        folders: Iterable[Path] = (),
+        *,
+        built_in: bool = True,
+        installed: bool = True,
+        modules: Iterable[str] = (),
+    ) -> None:
         self.problems: list[Problem] = []
         self.models: Shelf[ModelSpec] = Shelf("model")
         self.benchmarks: Shelf[BenchmarkSpec] = Shelf("benchmark")
         self.metrics: Shelf[MetricSpec] = Shelf("metric")
         self.families: list[ModelFamily] = []
         self._sources: dict[int, str] = {}  # source hash of a drop-in file by id() of its specs and families
+        self._plugins: dict[int, Any] = {}  # the module (or object) that offered them, likewise
         self._from_families: dict[str, ModelSpec] = {}
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
@@ -119,7 +129,11 @@ class Registry:
             for point in _installed(self.problems):
                 where = f"entry point {point.name} = {point.value}"
                 self._load(where, where, point.load)
-        seen: set[Path] = set()
+        for module_name in modules:
+            self._load(module_name, module_name, lambda name=module_name: import_module(name))  # type: ignore[misc]
+        # A file that is also installed (as an editable package) is one plugin.
+        files = [getattr(plugin, "__file__", None) for plugin in self._manager.get_plugins()]
+        seen = {Path(file).resolve() for file in files if file}
         for folder in folders:
             self._load_folder(Path(folder), seen)
         self._find_family_conflicts()
@@ -183,6 +197,7 @@ class Registry:
                     continue
                 for spec in specs:
                     self._sources[id(spec)] = version
+                    self._plugins[id(spec)] = plugin
                     take(spec)
         if not offered:
             self.problems.append(
@@ -211,6 +226,10 @@ class Registry:
         """Return the version that enters keys: the declared one, with the source hash of a drop-in file."""
         source = self._sources.get(id(spec))
         return f"{spec.version}+{source}" if source else str(spec.version)
+
+    def plugin(self, spec: ModelSpec | ModelFamily | BenchmarkSpec | MetricSpec) -> Any:
+        """Return the module (or object) whose hook offered a spec; None for a spec that came in another way."""
+        return self._plugins.get(id(spec))
 
     def model(self, identifier: str) -> Resolved:
         """Return the model an identifier names, with its parameters.
@@ -247,6 +266,7 @@ class Registry:
             shown = repr(spec.name) if isinstance(spec, ModelSpec) else type(spec).__name__
             raise InputError(f"the model family {family.prefix}/... gave {shown} for {name!r} ({family.origin})")
         self._sources[id(spec)] = self._sources.get(id(family), "")
+        self._plugins[id(spec)] = self._plugins.get(id(family))
         return spec
 
     def _names_in(self, family: ModelFamily) -> list[str]:
