@@ -109,6 +109,8 @@ def part_folder(dataset: DatasetSpec, part: str) -> Path:
 
 def how_to_get(dataset: DatasetSpec) -> str:
     """Return the commands that bring a dataset to this machine, in words."""
+    if dataset.obtain:
+        return dataset.obtain
     commands = []
     if dataset.fetcher is not None:
         commands.append(f"`bench data fetch {dataset.name}`")
@@ -125,47 +127,61 @@ def write_part(dataset: DatasetSpec, part: str, content: Part) -> Path:
     InputError
         If stimuli and responses do not match, or the folder cannot be written.
     """
+    folder = part_folder(dataset, part)
+    with new_folder(folder) as temporary:
+        fill_part(temporary, dataset, part, content)
+    return folder
+
+
+def fill_part(folder: Path, dataset: DatasetSpec, part: str, content: Part) -> dict[str, Any]:
+    """Write the files of a part into an empty folder and return its manifest.
+
+    For whoever puts several parts in place at once, with :func:`benchmark_core.atomic.new_folder`.
+
+    Raises
+    ------
+    InputError
+        If stimuli and responses do not match.
+    """
     from benchmark_core.stimuli import match_stimuli
 
     target = content.responses
     match_stimuli(list(content.images), target.stimulus_ids, f"{target.kind} of {dataset.name}/{part}")
-    folder = part_folder(dataset, part)
-    with new_folder(folder) as temporary:
-        images = temporary / IMAGES
-        images.mkdir()
-        files, sha256 = {}, {}
-        for stimulus_id, (name, data) in content.images.items():
-            files[stimulus_id] = images / name
-            if "/" in name:
-                files[stimulus_id].parent.mkdir(parents=True, exist_ok=True)
-            sha256[stimulus_id] = hashlib.sha256(data).hexdigest()
-            with files[stimulus_id].open("xb") as handle:
-                handle.write(data)
-        ids = tuple(files)
-        stimuli = StimulusSet(
-            ids,
-            tuple(files[i] for i in ids),
-            tuple(sha256[i] for i in ids),
-            {column: tuple(values[i] for i in ids) for column, values in content.metadata.items()},
-        )
-        (temporary / STIMULI).write_bytes(stimuli.to_csv(images).encode())
-        target_file = f"{target.kind}.nc"
-        _write_netcdf(temporary / target_file, target, content.variables)
-        manifest = {
-            "format": FORMAT,
-            "dataset": dataset.name,
-            "part": part,
-            "stimuli_hash": stimuli.manifest_hash,
-            "target_hash": target.hash,
-            "files": {name: file_sha256(temporary / name) for name in (STIMULI, target_file)},
-            "sources": dict(content.sources),
-            "n_stimuli": len(stimuli),
-            **_describe(target),
-            "simulated": dataset.simulated,
-            "extra": dict(content.extra),
-        }
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return folder
+    images = folder / IMAGES
+    images.mkdir()
+    files, sha256 = {}, {}
+    for stimulus_id, (name, data) in content.images.items():
+        files[stimulus_id] = images / name
+        if "/" in name:
+            files[stimulus_id].parent.mkdir(parents=True, exist_ok=True)
+        sha256[stimulus_id] = hashlib.sha256(data).hexdigest()
+        with files[stimulus_id].open("xb") as handle:
+            handle.write(data)
+    ids = tuple(files)
+    stimuli = StimulusSet(
+        ids,
+        tuple(files[i] for i in ids),
+        tuple(sha256[i] for i in ids),
+        {column: tuple(values[i] for i in ids) for column, values in content.metadata.items()},
+    )
+    (folder / STIMULI).write_bytes(stimuli.to_csv(images).encode())
+    target_file = f"{target.kind}.nc"
+    _write_netcdf(folder / target_file, target, content.variables)
+    manifest = {
+        "format": FORMAT,
+        "dataset": dataset.name,
+        "part": part,
+        "stimuli_hash": stimuli.manifest_hash,
+        "target_hash": target.hash,
+        "files": {name: file_sha256(folder / name) for name in (STIMULI, target_file)},
+        "sources": dict(content.sources),
+        "n_stimuli": len(stimuli),
+        **_describe(target),
+        "simulated": dataset.simulated,
+        "extra": dict(content.extra),
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return manifest
 
 
 def read_manifest(dataset: DatasetSpec, part: str) -> dict[str, Any]:
@@ -285,12 +301,16 @@ def load_dataset(dataset: DatasetSpec, part: str) -> xr.Dataset:
         raise InputError(f"cannot read {path} ({error}); get it again with {how_to_get(dataset)}") from None
 
 
-def status(dataset: DatasetSpec) -> list[PartStatus]:
-    """Return what is on this machine of each part; reads manifests only."""
+def status(dataset: DatasetSpec, sizes: bool = True) -> list[PartStatus]:
+    """Return what is on this machine of each part; reads manifests only.
+
+    Without ``sizes`` every ``n_bytes`` is 0, and no folder with thousands of images is looked through.
+    """
     found = []
     for part in dataset.parts:
         folder = part_folder(dataset, part)
-        n_bytes = sum((Path(parent) / name).lstat().st_size for parent, _, names in os.walk(folder) for name in names)
+        walked = os.walk(folder) if sizes else ()
+        n_bytes = sum((Path(parent) / name).lstat().st_size for parent, _, names in walked for name in names)
         try:
             manifest = read_manifest(dataset, part)
             n_stimuli = int(manifest["n_stimuli"])

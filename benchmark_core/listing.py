@@ -112,7 +112,7 @@ def _variant_description(spec: ModelSpec, name: str) -> str:
 
 
 def _data_state(spec: BenchmarkSpec) -> str:
-    parts = [part for dataset in spec.needs for part in datasets.status(dataset)]
+    parts = [part for dataset in spec.needs for part in datasets.status(dataset, sizes=False)]
     states = [part.present for part in parts]
     if not spec.needs:
         return "none needed"

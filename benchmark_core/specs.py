@@ -214,6 +214,8 @@ class DatasetSpec:
     fetcher
         ``fetcher(progress, base_url=None) -> parts`` downloads the public files (from ``base_url``, where a mirror
         is named) and imports them, or computes simulated data.
+    obtain
+        How to get it, in words that follow "get it with", where neither of the two does.
     simulated
         True for data that is computed, not measured.
     """
@@ -225,6 +227,7 @@ class DatasetSpec:
     source: str = ""
     importer: str | Callable[..., Sequence[str]] | None = None
     fetcher: str | Callable[..., Sequence[str]] | None = None
+    obtain: str = ""
     simulated: bool = False
 
 
