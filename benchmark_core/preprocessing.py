@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark_core.errors import InputError
@@ -86,11 +87,7 @@ class Preprocessing:
         import numpy as np
         from PIL import Image
 
-        if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to 255, that is, to white
-            image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
-        elif image.mode in ("I", "F"):
-            raise InputError(f"images of mode {image.mode!r} have no agreed range; convert them to 8 bits")
-        image = image.convert("RGB" if self.colour == "rgb" else "L")
+        image = eight_bits(image).convert("RGB" if self.colour == "rgb" else "L")
         method = Image.Resampling.BILINEAR if self.interpolation == "bilinear" else Image.Resampling.BICUBIC
         height, width = self.size
         if self.shorter_side is None:
@@ -110,3 +107,75 @@ class Preprocessing:
         mean, std = (np.asarray(values, dtype=np.float32) for values in (self.mean, self.std))
         normalised: np.ndarray = (pixels - mean) / std
         return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+
+
+@dataclass(frozen=True)
+class ShuffledPixels:
+    """Make images without spatial structure: the pixels of every image change places in the same way.
+
+    The image is resized straight to ``size`` (RGB, bilinear with antialias) and its positions are permuted, the same
+    permutation for every image and channel. For a model whose input is ``size``, as those of Kazemian et al., this is
+    their variant: resized, shuffled, then normalised. Other models resize (and crop) the shuffled image.
+
+    Parameters
+    ----------
+    size
+        Height and width in pixels.
+    seed
+        Of the Philox stream that the permutation comes from.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    seed: int = 0
+
+    def as_key(self) -> dict[str, Any]:
+        """Return the plain data that enters the hash of a stimulus set."""
+        return {"shuffled_pixels": asdict(self)}
+
+    def permutation(self) -> np.ndarray:
+        """Return, for each position in reading order, the position whose pixel moves there; (height * width,) int64."""
+        return _permutation(self.size[0] * self.size[1], self.seed)
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Return the shuffled image, RGB.
+
+        Raises
+        ------
+        InputError
+            For images whose pixels are floating-point or 32-bit numbers, which have no agreed range.
+        """
+        import numpy as np
+        from PIL import Image
+
+        height, width = self.size
+        resized = eight_bits(image).convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+        pixels = np.asarray(resized).reshape(height * width, 3)
+        return Image.fromarray(pixels[self.permutation()].reshape(height, width, 3))
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Return an image with 8 bits a channel.
+
+    Raises
+    ------
+    InputError
+        For images whose pixels are floating-point or 32-bit numbers, which have no agreed range.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to 255, that is, to white
+        return Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise InputError(f"images of mode {image.mode!r} have no agreed range; convert them to 8 bits")
+    return image
+
+
+@cache
+def _permutation(n: int, seed: int) -> np.ndarray:
+    import numpy as np
+
+    # The order of random numbers, not NumPy's own permutation: that may change from version to version.
+    order = np.argsort(np.random.Generator(np.random.Philox(key=seed)).random(n), kind="stable")
+    order.setflags(write=False)
+    return order

@@ -7,12 +7,13 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark_core.errors import InputError, MissingDataError
 from benchmark_core.keys import digest, file_sha256
+from benchmark_core.preprocessing import ShuffledPixels
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,12 +39,15 @@ class StimulusSet:
     metadata
         Further columns, one text per stimulus; ``group`` (e.g. the photograph a crop comes from) makes folds,
         resamples and penalty selection respect groups.
+    derivation
+        What is done to every image after decoding, for a set derived from another; enters the manifest hash.
     """
 
     stimulus_ids: tuple[str, ...]
     files: tuple[Path, ...]
     sha256: tuple[str, ...]
     metadata: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    derivation: ShuffledPixels | None = None
 
     def __post_init__(self) -> None:
         n = len(self.stimulus_ids)
@@ -71,8 +75,9 @@ class StimulusSet:
 
     @property
     def manifest_hash(self) -> str:
-        """Hash of ids and image contents; independent of order, file names and metadata."""
-        return digest({"stimuli": [list(pair) for pair in zip(self.stimulus_ids, self.sha256, strict=True)]})
+        """Hash of ids, image contents and derivation; independent of order, file names and metadata."""
+        document: dict[str, Any] = {"stimuli": [list(p) for p in zip(self.stimulus_ids, self.sha256, strict=True)]}
+        return digest(document if self.derivation is None else document | {"derivation": self.derivation.as_key()})
 
     @property
     def groups(self) -> tuple[str, ...] | None:
@@ -101,10 +106,15 @@ class StimulusSet:
             tuple(self.files[i] for i in positions),
             tuple(self.sha256[i] for i in positions),
             {k: tuple(v[i] for i in positions) for k, v in self.metadata.items()},
+            self.derivation,
         )
 
+    def with_shuffled_pixels(self, seed: int = 0) -> StimulusSet:
+        """Return the same stimuli with their pixels shuffled; see :class:`~benchmark_core.preprocessing.ShuffledPixels`."""
+        return replace(self, derivation=ShuffledPixels(seed=seed))
+
     def image(self, position: int) -> Image.Image:
-        """Decode one image, after checking its bytes against the manifest.
+        """Decode one image, after checking its bytes against the manifest, and derive what is asked for.
 
         Raises
         ------
@@ -135,7 +145,12 @@ class StimulusSet:
             image.load()
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise InputError(f"image of stimulus_id {stimulus_id!r} cannot be decoded: {path} ({error})") from None
-        return image
+        if self.derivation is None:
+            return image
+        try:
+            return self.derivation(image)
+        except InputError as error:
+            raise InputError(f"stimulus_id {stimulus_id!r}: {error}") from None
 
     @classmethod
     def from_files(
