@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark_core.atomic import new_folder, settle
+from benchmark_core.atomic import new_folder, settle, write_atomically
 from benchmark_core.errors import BenchError, InputError, MissingDataError
 from benchmark_core.home import bench_home
 from benchmark_core.keys import file_sha256
@@ -65,6 +65,13 @@ class Part:
         SHA-256 of the files that the part was made from, by name.
     extra
         Anything else worth keeping in the manifest; plain data.
+    stimuli
+        The stimulus set, where the image files stay in place because they are too large to copy; ``images`` is then
+        empty.
+    images_in
+        Folder that all files of ``stimuli`` lie in.
+    dtype
+        Type of the numbers on disk. The target must survive it: its hash is checked after reading.
     """
 
     images: Mapping[str, tuple[str, bytes]]
@@ -73,6 +80,9 @@ class Part:
     variables: Mapping[str, np.ndarray] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    stimuli: StimulusSet | None = None
+    images_in: Path | None = None
+    dtype: str = "float64"
 
 
 @dataclass(frozen=True)
@@ -146,27 +156,15 @@ def fill_part(folder: Path, dataset: DatasetSpec, part: str, content: Part) -> d
     from benchmark_core.stimuli import match_stimuli
 
     target = content.responses
-    match_stimuli(list(content.images), target.stimulus_ids, f"{target.kind} of {dataset.name}/{part}")
-    images = folder / IMAGES
-    images.mkdir()
-    files, sha256 = {}, {}
-    for stimulus_id, (name, data) in content.images.items():
-        files[stimulus_id] = images / name
-        if "/" in name:
-            files[stimulus_id].parent.mkdir(parents=True, exist_ok=True)
-        sha256[stimulus_id] = hashlib.sha256(data).hexdigest()
-        with files[stimulus_id].open("xb") as handle:
-            handle.write(data)
-    ids = tuple(files)
-    stimuli = StimulusSet(
-        ids,
-        tuple(files[i] for i in ids),
-        tuple(sha256[i] for i in ids),
-        {column: tuple(values[i] for i in ids) for column, values in content.metadata.items()},
-    )
+    ids = list(content.images) if content.stimuli is None else content.stimuli.stimulus_ids
+    match_stimuli(ids, target.stimulus_ids, f"{target.kind} of {dataset.name}/{part}")
+    stimuli, images = content.stimuli, content.images_in
+    if stimuli is None or images is None:
+        images = folder / IMAGES
+        stimuli = _write_images(images, content)
     (folder / STIMULI).write_bytes(stimuli.to_csv(images).encode())
     target_file = f"{target.kind}.nc"
-    _write_netcdf(folder / target_file, target, content.variables)
+    _write_netcdf(folder / target_file, target, content.variables, content.dtype)
     manifest = {
         "format": FORMAT,
         "dataset": dataset.name,
@@ -179,9 +177,37 @@ def fill_part(folder: Path, dataset: DatasetSpec, part: str, content: Part) -> d
         **_describe(target),
         "simulated": dataset.simulated,
         "extra": dict(content.extra),
+        **({} if content.images_in is None else {"images": str(content.images_in.resolve())}),
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return manifest
+
+
+def _write_images(folder: Path, content: Part) -> StimulusSet:
+    """Write the images of a part; return its stimulus set."""
+    folder.mkdir()
+    files, sha256 = {}, {}
+    for stimulus_id, (name, data) in content.images.items():
+        files[stimulus_id] = folder / name
+        if "/" in name:
+            files[stimulus_id].parent.mkdir(parents=True, exist_ok=True)
+        sha256[stimulus_id] = hashlib.sha256(data).hexdigest()
+        with files[stimulus_id].open("xb") as handle:
+            handle.write(data)
+    ids = tuple(files)
+    return StimulusSet(
+        ids,
+        tuple(files[i] for i in ids),
+        tuple(sha256[i] for i in ids),
+        {column: tuple(values[i] for i in ids) for column, values in content.metadata.items()},
+    )
+
+
+def point_to_images(dataset: DatasetSpec, part: str, folder: Path) -> None:
+    """Note that the images of a part, which were left in place, lie in another folder now."""
+    manifest = read_manifest(dataset, part) | {"images": str(folder.resolve())}
+    text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
+    write_atomically(part_folder(dataset, part) / MANIFEST, text.encode())
 
 
 def read_manifest(dataset: DatasetSpec, part: str) -> dict[str, Any]:
@@ -230,7 +256,7 @@ def load_stimuli(dataset: DatasetSpec, part: str) -> StimulusSet:
     manifest = read_manifest(dataset, part)
     folder = part_folder(dataset, part)
     _check_file(dataset, manifest, folder / STIMULI)
-    return StimulusSet.from_manifest(folder / STIMULI, folder / IMAGES)
+    return StimulusSet.from_manifest(folder / STIMULI, Path(manifest.get("images") or folder / IMAGES))
 
 
 def target_hash(dataset: DatasetSpec, part: str) -> str:
@@ -280,8 +306,17 @@ def load_target(dataset: DatasetSpec, part: str) -> Responses | Labels | RDMs:
     return (Labels if kind == "labels" else RDMs).from_xarray(load_dataset(dataset, part))
 
 
-def load_dataset(dataset: DatasetSpec, part: str) -> xr.Dataset:
-    """Return all variables of a part's netCDF file, in memory, after checking the file against its SHA-256.
+def load_dataset(
+    dataset: DatasetSpec, part: str, select: Callable[[xr.Dataset], xr.Dataset] = lambda whole: whole
+) -> xr.Dataset:
+    """Return the variables of a part's netCDF file, in memory, after checking the file against its SHA-256.
+
+    Parameters
+    ----------
+    dataset, part
+        Which part.
+    select
+        Given the dataset on disk, returns what to read of it (by default all).
 
     Raises
     ------
@@ -296,7 +331,8 @@ def load_dataset(dataset: DatasetSpec, part: str) -> xr.Dataset:
     path = part_folder(dataset, part) / f"{_kind(manifest)}.nc"
     _check_file(dataset, manifest, path)
     try:
-        return xr.load_dataset(path, engine="netcdf4")
+        with xr.open_dataset(path, engine="netcdf4") as whole:
+            return select(whole).load()
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"cannot read {path} ({error}); get it again with {how_to_get(dataset)}") from None
 
@@ -403,9 +439,10 @@ def _kind(manifest: Mapping[str, Any]) -> str:
 def _describe(target: Responses | Labels | RDMs) -> dict[str, Any]:
     """Return what a manifest says of its target."""
     if target.kind == "responses":
+        trials = target.trials or target
         return {
             "n_neuroids": target.n_neuroids,
-            "n_repetitions": target.values.shape[1] if target.has_trials else None,
+            "n_repetitions": trials.values.shape[1] if trials.has_trials else None,
             "subjects": list(target.subject_names),
             "region": target.region,
         }
@@ -413,9 +450,14 @@ def _describe(target: Responses | Labels | RDMs) -> dict[str, Any]:
     return {"kind": target.kind, "contents": target.contents, "subjects": subjects}
 
 
-def _write_netcdf(path: Path, target: Responses | Labels | RDMs, variables: Mapping[str, np.ndarray]) -> None:
+def _write_netcdf(
+    path: Path, target: Responses | Labels | RDMs, variables: Mapping[str, np.ndarray], dtype: str
+) -> None:
     dataset = target.to_xarray()
     for name, values in variables.items():
         dataset[name] = (("stimulus", "neuroid"), values)
-    compressed = {str(name): {"zlib": True, "complevel": 4} for name in dataset.data_vars}
+    compressed: dict[str, dict[str, Any]] = {str(n): {"zlib": True, "complevel": 4} for n in dataset.data_vars}
+    if dtype != "float64":
+        for settings in compressed.values():
+            settings["dtype"] = dtype
     dataset.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=compressed)
