@@ -51,6 +51,6 @@ def fetch(
     """
     address = base_url or os.environ.get("BENCH_COWLEY2023_URL") or BASE_URL
     folder = bench_cache() / "downloads" / "cowley2023"
-    check_space(bench_home(), 2 * sum(file.n_bytes for file in files.values()))
+    check_space(bench_home(), 2 * sum(file.n_bytes or 0 for file in files.values()))
     download(files, address, folder, progress, patience)
     return import_folder(folder, progress, sessions)

@@ -1,4 +1,4 @@
-"""Downloads of known files: resumed where they broke off, checked against their SHA-256, retried, reported."""
+"""Downloads of known files: resumed where they broke off, checked against their hash, retried, reported."""
 
 from __future__ import annotations
 
@@ -19,10 +19,19 @@ from benchmark_core.home import make_folder
 
 
 class RemoteFile(NamedTuple):
-    """SHA-256 (hex) and size in bytes of a file to be downloaded."""
+    """What is known of a file to be downloaded.
 
-    sha256: str
-    n_bytes: int
+    ``digest`` is its hash (hex) under ``algorithm``, ``sha256`` or ``sha1``. ``n_bytes`` is its size; where that was
+    not published it is None, and the server is asked.
+    """
+
+    digest: str
+    n_bytes: int | None = None
+    algorithm: str = "sha256"
+
+
+REFUSALS = (401, 403, 404, 410)
+"""HTTP statuses after which asking again is of no use."""
 
 
 class Damaged(Exception):
@@ -41,12 +50,15 @@ class Patience:
         Attempts in a row that bring a file no further before it is given up.
     pause
         Seconds before the second attempt; twice, three times as many before the next.
+    report
+        Seconds between two lines on how far a file has come.
     """
 
     connect: float = 10.0
     read: float = 30.0
     tries: int = 4
     pause: float = 1.0
+    report: float = 10.0
 
 
 def download(
@@ -56,7 +68,7 @@ def download(
     progress: Callable[[str], None],
     patience: Patience = Patience(),
 ) -> None:
-    """Bring files into a folder, each whole and with the right SHA-256.
+    """Bring files into a folder, each whole and with the right hash.
 
     A file already there is kept; one that broke off (``NAME.part``) is continued where the server can (HTTP Range).
     Two processes may download into one folder: the second waits for the first.
@@ -70,7 +82,8 @@ def download(
     folder
         Where to put them.
     progress
-        Called with one line a file, and one for each attempt that failed.
+        Called with the sizes before anything is downloaded, then with lines on each file: how far it has come and how
+        much time is left, and each attempt that failed.
     patience
         Time limits.
 
@@ -87,17 +100,20 @@ def download(
     base_url = base_url.rstrip("/") + "/"
     make_folder(folder, "downloads")
     pooch.get_logger().setLevel("WARNING")
-    registry = {name: f"sha256:{file.sha256}" for name, file in files.items()}
+    registry = {name: f"{file.algorithm}:{file.digest}" for name, file in files.items()}
     try:
         with FileLock(folder / ".lock"):
-            wanted = [name for name, file in files.items() if not _is_there(folder / name, file)]
-            check_space(folder, sum(files[name].n_bytes - _size(_partial(folder / name)) for name in wanted))
+            wanted = {name: file for name, file in files.items() if not _is_there(folder / name, file)}
+            wanted = {name: _with_size(file, base_url + name, patience, progress) for name, file in wanted.items()}
+            left = {name: (file.n_bytes or 0) - _size(_partial(folder / name)) for name, file in wanted.items()}
+            check_space(folder, sum(max(n_bytes, 0) for n_bytes in left.values()))
             if wanted:
-                total = sum(files[name].n_bytes for name in wanted)
-                progress(f"downloading {len(wanted)} files, {megabytes(total)}, from {base_url}")
+                total = sum(file.n_bytes or 0 for file in wanted.values())
+                unknown = " and more" if any(file.n_bytes is None for file in wanted.values()) else ""
+                progress(f"downloading {len(wanted)} files, {megabytes(total)}{unknown}, from {base_url}")
             keeper = pooch.create(path=folder, base_url=base_url, registry=registry)
-            for name in wanted:
-                _download_one(keeper, name, files[name], progress, patience)
+            for name, file in wanted.items():
+                _download_one(keeper, name, file, progress, patience)
     except OSError as error:
         raise InputError(f"cannot write to {folder} ({error.strerror or error}); set BENCH_CACHE elsewhere") from None
 
@@ -107,16 +123,17 @@ def _download_one(
 ) -> None:
     partial = _partial(Path(keeper.path) / name)
     idle = 0  # attempts in a row that brought the file no further
+    size = "size unknown" if file.n_bytes is None else megabytes(file.n_bytes)
     while True:
         before = _size(partial)
         resumed = f", continuing at {megabytes(before)}" if before else ""
-        progress(f"{name}: {megabytes(file.n_bytes)}{resumed}")
+        progress(f"{name}: {size}{resumed}")
         try:
-            keeper.fetch(name, downloader=_Resuming(partial, file.n_bytes, patience))
+            keeper.fetch(name, downloader=_Resuming(partial, file.n_bytes, patience, _Report(name, progress, patience)))
             return
         except (requests.RequestException, ValueError, Damaged) as error:
-            reason = _explain(error)
-            refused = _http_status(error) in (401, 403, 404, 410)
+            reason = _explain(error, file.algorithm)
+            refused = _http_status(error) in REFUSALS
         idle = 0 if _size(partial) > before else idle + 1
         if refused or idle >= patience.tries:
             kept = f"; {megabytes(_size(partial))} of it are kept, run the command again to go on" * bool(
@@ -127,18 +144,67 @@ def _download_one(
         time.sleep(patience.pause * (idle + 1))
 
 
+def _with_size(file: RemoteFile, url: str, patience: Patience, progress: Callable[[str], None]) -> RemoteFile:
+    """Return a file with its size, asking the server where it is not known; None where the server does not tell.
+
+    Raises
+    ------
+    MissingDataError
+        If the server refuses, or does not answer.
+    """
+    if file.n_bytes is not None:
+        return file
+    limits = (patience.connect, patience.read)
+    for attempt in range(1, patience.tries + 1):
+        try:
+            # A plain request, closed before its body is read: not every server answers HEAD.
+            with requests.get(url, headers={"Accept-Encoding": "identity"}, stream=True, timeout=limits) as response:
+                response.raise_for_status()
+                length = response.headers.get("Content-Length", "")
+                return file._replace(n_bytes=int(length) if length.isdecimal() else None)
+        except requests.RequestException as error:
+            reason = _explain(error, file.algorithm)
+            if _http_status(error) in REFUSALS or attempt == patience.tries:
+                raise MissingDataError(f"cannot download {url}: {reason}") from None
+        progress(f"{url}: {reason}; trying again")
+        time.sleep(patience.pause * attempt)
+    return file
+
+
+class _Report:
+    """Says how far a download has come, every few seconds."""
+
+    def __init__(self, name: str, progress: Callable[[str], None], patience: Patience) -> None:
+        self.name, self.progress, self.seconds = name, progress, patience.report
+        self.started = self.last = time.monotonic()
+        self.first: int | None = None
+
+    def __call__(self, n_bytes: int, total: int | None) -> None:
+        """Take note of ``n_bytes`` of ``total`` being there."""
+        now = time.monotonic()
+        if self.first is None:
+            self.first, self.started = n_bytes, now
+        if now - self.last < self.seconds or n_bytes == total:
+            return
+        self.last = now
+        rate = (n_bytes - self.first) / max(now - self.started, 1e-9)
+        of = f" of {megabytes(total)}" if total else ""
+        left = f", {duration((total - n_bytes) / rate)} left" if total and rate > 0 else ""
+        self.progress(f"{self.name}: {megabytes(n_bytes)}{of}, {megabytes(int(rate))}/s{left}")
+
+
 class _Resuming:
     """A downloader for pooch that keeps what has come in a file of its own and asks for the rest."""
 
-    def __init__(self, partial: Path, n_bytes: int, patience: Patience) -> None:
-        self.partial, self.n_bytes, self.patience = partial, n_bytes, patience
+    def __init__(self, partial: Path, n_bytes: int | None, patience: Patience, report: _Report) -> None:
+        self.partial, self.n_bytes, self.patience, self.report = partial, n_bytes, patience, report
 
     def __call__(self, url: str, output_file: str | IO[bytes], pooch: Any, check_only: bool = False) -> None:
         self.partial.parent.mkdir(parents=True, exist_ok=True)
         have = _size(self.partial)
-        if have < self.n_bytes:
+        if self.n_bytes is None or have < self.n_bytes:
             self._continue(url, have)
-        if _size(self.partial) != self.n_bytes:
+        if self.n_bytes is not None and _size(self.partial) != self.n_bytes:
             raise Damaged(f"it ended after {_size(self.partial)} of {self.n_bytes} bytes")
         # Handed over whole, and away with it: if its hash is wrong the next attempt starts afresh.
         shutil.move(self.partial, str(output_file))
@@ -156,9 +222,10 @@ class _Resuming:
             with self.partial.open("ab" if goes_on else "wb") as handle:
                 for chunk in response.iter_content(8192):  # what breaks off inside a chunk is lost
                     handle.write(chunk)
-                    if handle.tell() > self.n_bytes:
+                    self.report(handle.tell(), self.n_bytes)
+                    if self.n_bytes is not None and handle.tell() > self.n_bytes:
                         break
-        if _size(self.partial) > self.n_bytes:
+        if self.n_bytes is not None and _size(self.partial) > self.n_bytes:
             self.partial.unlink()
             raise Damaged(f"more than its {self.n_bytes} bytes came")
 
@@ -185,6 +252,11 @@ def megabytes(n_bytes: int) -> str:
     return f"{n_bytes / 1e6:.1f} MB"
 
 
+def duration(seconds: float) -> str:
+    """Return a time for people, e.g. ``40 s`` or ``12 min``."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
 def _partial(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
@@ -194,7 +266,7 @@ def _size(path: Path) -> int:
 
 
 def _is_there(path: Path, file: RemoteFile) -> bool:
-    return path.is_file() and pooch.file_hash(str(path), alg="sha256") == file.sha256
+    return path.is_file() and pooch.file_hash(str(path), alg=file.algorithm) == file.digest
 
 
 def _http_status(error: Exception) -> int | None:
@@ -202,7 +274,7 @@ def _http_status(error: Exception) -> int | None:
     return None if response is None else response.status_code
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, algorithm: str) -> str:
     """Return why a download failed, in a few words and without the library's own chain of causes."""
     if isinstance(error, requests.HTTPError):
         return f"the server answers with status {_http_status(error)}"
@@ -214,4 +286,4 @@ def _explain(error: Exception) -> str:
         return "the server cannot be reached"
     if isinstance(error, (Damaged, requests.RequestException)):
         return str(error)
-    return "what came does not have the published SHA-256"
+    return f"what came does not have the published {algorithm.upper().replace('SHA', 'SHA-')}"

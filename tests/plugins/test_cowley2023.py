@@ -356,7 +356,7 @@ def test_fetch_downloads_and_imports(home: Path, source: Path, monkeypatch: pyte
     options: dict[str, Any] = {"files": files, "sessions": SMALL, "patience": Patience(2, 2, 1, 0)}
     try:
         assert fetching.fetch(lambda line: None, **options) == ["210325", "201025"]
-        options["files"] = {f: expected._replace(sha256="0" * 64) for f, expected in files.items()}
+        options["files"] = {f: expected._replace(digest="0" * 64) for f, expected in files.items()}
         url = f"http://127.0.0.1:{server.server_port}/elsewhere"
         with pytest.raises(MissingDataError, match=r"127\.0\.0\.1.*/elsewhere/.*status 404"):
             fetching.fetch(lambda line: None, url, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -49,6 +50,9 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
         pass
 
+    def do_HEAD(self) -> None:
+        self.send_error(501)
+
     def do_GET(self) -> None:
         name = self.path.removeprefix("/data/")
         asked = self.headers.get("Range")
@@ -71,7 +75,10 @@ class Handler(BaseHTTPRequestHandler):
             shown = 0 if fault == "wrong range" else start
             self.send_header("Content-Range", f"bytes {shown}-{len(data) - 1}/{len(data)}")
             body = data[shown:]
-        self.send_header("Content-Length", str(len(body)))
+        if fault == "no length":
+            self.close_connection = True
+        else:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if fault == "break off":
             body = body[: len(body) // 2]
@@ -297,3 +304,75 @@ def test_two_at_once_download_each_file_once(server: Server, tmp_path: Path) -> 
     assert failed == []
     assert whole(tmp_path)
     assert len(server.requests) == 2
+
+
+UNSIZED = {name: RemoteFile(hashlib.sha1(data).hexdigest(), algorithm="sha1") for name, data in CONTENT.items()}
+
+
+def test_sha1_and_sizes_from_the_server(server: Server, tmp_path: Path) -> None:
+    """Sizes are asked for before anything is downloaded, and shown first."""
+    said: list[str] = []
+    download(UNSIZED, server.url, tmp_path, said.append, HASTE)
+    assert whole(tmp_path)
+    assert said[0] == f"downloading 2 files, 0.3 MB, from {server.url}/"
+    download(UNSIZED, server.url, tmp_path, said.append, HASTE)
+    assert len(server.requests) == 4, "what is there and right is not asked for again, nor its size"
+
+
+def test_unknown_sizes_count_for_the_space_check(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=200_000))
+    with pytest.raises(InputError, match=r"has 0\.2 MB free and 0\.3 MB are needed; free some space"):
+        download(UNSIZED, server.url, tmp_path, lambda line: None, HASTE)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("fault", ["break off", "stall", "corrupt", "ignore range", "503", "short", "too long"])
+def test_faults_after_the_size_is_known(server: Server, tmp_path: Path, fault: str) -> None:
+    server.faults, said = ["", "break off", fault], []
+    download(UNSIZED, server.url, tmp_path, said.append, HASTE)
+    assert whole(tmp_path)
+    assert sum("trying again" in line for line in said) >= 1
+
+
+def test_fault_while_the_size_is_asked_for(server: Server, tmp_path: Path) -> None:
+    server.faults, said = ["503", "stall"], []
+    download(UNSIZED, server.url, tmp_path, said.append, HASTE)
+    assert whole(tmp_path)
+    assert said[0] == f"{server.url}/a/big.bin: the server answers with status 503; trying again"
+
+
+@pytest.mark.parametrize(("fault", "attempts"), [("404", 1), ("403", 1), ("503", HASTE.tries)])
+def test_size_that_cannot_be_had(server: Server, tmp_path: Path, fault: str, attempts: int) -> None:
+    server.faults = [fault] * 9
+    with pytest.raises(MissingDataError, match=f"cannot download .*/a/big.bin: the server answers with status {fault}"):
+        download(UNSIZED, server.url, tmp_path, lambda line: None, HASTE)
+    assert len(server.ranges()) == attempts
+
+
+def test_server_that_does_not_tell_sizes(server: Server, tmp_path: Path) -> None:
+    server.faults, said = ["no length"] * 2, []
+    download(UNSIZED, server.url, tmp_path, said.append, HASTE)
+    assert whole(tmp_path)
+    assert said[0] == f"downloading 2 files, 0.0 MB and more, from {server.url}/"
+    assert "a/big.bin: size unknown" in said
+
+
+def test_wrong_sha1_is_named(server: Server, tmp_path: Path) -> None:
+    files = {"small.bin": RemoteFile("0" * 40, algorithm="sha1")}
+    with pytest.raises(MissingDataError, match="does not have the published SHA-1"):
+        download(files, server.url, tmp_path, lambda line: None, HASTE)
+
+
+def test_progress_tells_how_far_and_how_long(server: Server, tmp_path: Path) -> None:
+    said: list[str] = []
+    download(FILES, server.url, tmp_path, said.append, Patience(2.0, 2.0, 3, 0.0, report=0.0))
+    lines = [line for line in said if " of 0.3 MB, " in line]
+    assert len(lines) > 5
+    assert all(
+        re.fullmatch(r"a/big\.bin: 0\.\d MB of 0\.3 MB, [\d.]+ MB/s(, \d+ (s|min) left)?", line) for line in lines
+    ), lines
+    quiet: list[str] = []
+    download(FILES, server.url, tmp_path / "again", quiet.append, HASTE)
+    assert not [line for line in quiet if "left" in line], "a download of a moment needs no report"
