@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark_core.errors import InputError, MissingDataError
+from benchmark_core.hdf5_images import is_row, read_row
 from benchmark_core.keys import digest, file_sha256
 from benchmark_core.preprocessing import ShuffledPixels
 
@@ -33,7 +34,7 @@ class StimulusSet:
     stimulus_ids
         Unique ids, sorted.
     files
-        Image file of each stimulus.
+        Image file of each stimulus, or the row of an array in an HDF5 file (:mod:`benchmark_core.hdf5_images`).
     sha256
         SHA-256 (hex) of each file's bytes, as recorded when the data came in; checked when a file is read.
     metadata
@@ -126,8 +127,13 @@ class StimulusSet:
         from PIL import Image
 
         path, stimulus_id = self.files[position], self.stimulus_ids[position]
+        pixels = None
         try:
-            content = path.read_bytes()
+            if is_row(path):
+                pixels = read_row(path)
+                content = pixels.tobytes()
+            else:
+                content = path.read_bytes()
         except FileNotFoundError:
             raise MissingDataError(
                 f"image of stimulus_id {stimulus_id!r} is missing: {path}; import the data again"
@@ -141,7 +147,7 @@ class StimulusSet:
                 f"image of stimulus_id {stimulus_id!r} has changed since it was imported: {path}; import the data again"
             )
         try:
-            image = Image.open(io.BytesIO(content))
+            image = Image.open(io.BytesIO(content)) if pixels is None else Image.fromarray(pixels)
             image.load()
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise InputError(f"image of stimulus_id {stimulus_id!r} cannot be decoded: {path} ({error})") from None
