@@ -30,6 +30,7 @@ from benchmark_core.console import (
     write_json,
 )
 from benchmark_core.errors import BenchError, InputError
+from benchmark_core.offline import offline
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,6 +46,12 @@ app.add_typer(cache_app, name="cache")
 RecordsOption = Annotated[
     Path | None, typer.Option("--records", metavar="DIR", help="Folder of score records (default: BENCH_HOME/records).")
 ]
+
+
+def forbid_downloads(context: typer.Context, value: bool) -> bool:
+    """Forbid downloads until the command has ended."""
+    context.with_resource(offline(value))
+    return value
 
 
 def show_version(value: bool) -> None:
@@ -127,6 +134,10 @@ def run_command(
     records: RecordsOption = None,
     plugins: PluginsOption = None,
     force: Annotated[bool, typer.Option("--force", help="Compute again what is already recorded.")] = False,
+    no_downloads: Annotated[
+        bool,
+        typer.Option("--offline", callback=forbid_downloads, help="Download nothing, weights neither (BENCH_OFFLINE)."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score every model on every benchmark; what is already recorded is not computed again.

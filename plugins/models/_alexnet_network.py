@@ -8,7 +8,10 @@ from torchvision.models import alexnet
 
 from plugins.models._default_weights import default_weights
 from plugins.models._trained_weights import load_trained
-from plugins.models.alexnet import weights_file
+from plugins.models._weights_files import find_weights
+from plugins.models.alexnet import PUBLISHED
+
+MODEL = "alexnet-trained"
 
 
 def trained(*, weights: str | None) -> nn.Module:
@@ -21,7 +24,7 @@ def trained(*, weights: str | None) -> nn.Module:
     InputError
         If it cannot be read, or does not fit the architecture.
     """
-    return load_trained(_empty(), weights_file(weights=weights), "torchvision's AlexNet")
+    return load_trained(_empty(), find_weights(MODEL, PUBLISHED, weights=weights), MODEL)
 
 
 def untrained(*, seed: int) -> nn.Module:

@@ -7,7 +7,10 @@ from torch import Tensor, nn
 from torchvision.models import ResNet, resnet50
 
 from plugins.models._trained_weights import load_trained
-from plugins.models.barlow_twins import POOLING, weights_file
+from plugins.models._weights_files import find_weights
+from plugins.models.barlow_twins import POOLING, PUBLISHED
+
+MODEL = "resnet50-barlowtwins"
 
 
 class PooledStages(nn.Module):
@@ -49,6 +52,6 @@ def load(*, weights: str | None) -> PooledStages:
     with torch.device("meta"):  # draws no weights and so leaves the global generator alone
         network = resnet50(weights=None)
     network.fc = nn.Identity()  # the published file has no classifier
-    path = weights_file(weights=weights)
-    load_trained(network, path, "a ResNet-50", ignored="fc.", optional="num_batches_tracked")
+    path = find_weights(MODEL, PUBLISHED, weights=weights)
+    load_trained(network, path, MODEL, ignored="fc.", optional="num_batches_tracked")
     return PooledStages(network).eval()

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from benchmark_core.errors import InputError
 from plugins.models._default_weights import default_weights, normal_tensor
 from plugins.models._trained_weights import load_trained
-from plugins.models.vision_transformer import ARCHITECTURE, weights_file
+from plugins.models._weights_files import find_weights
+from plugins.models.vision_transformer import ARCHITECTURE, PUBLISHED
 
 BLOCKS_READ = 11
 WIDTH = 768
@@ -79,7 +80,7 @@ def trained(*, weights: str | None) -> nn.Module:
     InputError
         If it cannot be read, or does not fit the architecture.
     """
-    return load_trained(_empty(), weights_file(weights=weights), f"timm's {ARCHITECTURE}")
+    return load_trained(_empty(), find_weights("vit-trained", PUBLISHED, weights=weights), "vit-trained")
 
 
 def untrained(*, seed: int) -> nn.Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -14,15 +13,17 @@ from benchmark_core.errors import InputError, MissingDataError, did_you_mean
 from benchmark_core.identifiers import Parameter, Value
 from benchmark_core.preprocessing import Preprocessing
 from benchmark_core.specs import ModelFamily, ModelSpec
-from plugins.models._zoo_catalogue import describe, library_version, read_catalogue
-from plugins.models._zoo_weights import (
+from plugins.models._weights_files import (
+    SUFFIXES,
+    Published,
     find_by_hash,
+    find_published,
     is_file_name,
     is_short_hash,
+    name_by_hash,
     named_file,
-    published_file,
-    short_hash,
 )
+from plugins.models._zoo_catalogue import describe, library_version, read_catalogue
 
 DEFAULT, UNTRAINED = "default", "none"
 PARAMETERS = (
@@ -94,6 +95,19 @@ class Zoo:
         return Architecture(self.library, name, catalogue[name]).spec(self.named_tags)
 
 
+def published(library: str, entry: Mapping[str, Any]) -> Published:
+    """Return the file of a tag, of which the catalogue has ``entry``."""
+    name, repository = f"{library}/{entry['file']}", entry.get("repository")
+    suffixes = SUFFIXES if repository else (*SUFFIXES[1:], SUFFIXES[0])  # that of its own format first
+    files = (entry["repository_file"],) if entry.get("repository_file") else Published.files
+    return Published(
+        names=(name,) if name.endswith(SUFFIXES) else tuple(name + suffix for suffix in suffixes),
+        url=entry.get("url"),
+        repository=repository,
+        files=files,
+    )
+
+
 @dataclass(frozen=True)
 class Architecture:
     """One architecture of a library, and what the catalogue has of it."""
@@ -139,8 +153,7 @@ class Architecture:
         if weights == self.entry["default"]:
             values["weights"] = DEFAULT
         elif is_file_name(weights):
-            with suppress(MissingDataError):  # the cell says so, not the plan
-                values["weights"] = short_hash(named_file(self.identifier, weights))
+            values["weights"] = name_by_hash(self.identifier, weights)
         elif weights not in (DEFAULT, UNTRAINED, *self.entry["tags"]) and not is_short_hash(weights):
             known = ", ".join([UNTRAINED, DEFAULT, *list(self.entry["tags"])[:5]])
             hint = did_you_mean(weights, list(self.entry["tags"]))
@@ -181,7 +194,7 @@ class Architecture:
                 f"{self.library} {library_version(self.library)} has no trained weights for {self.name}; "
                 f"use {self.identifier}:weights=none, or name a file: {self.identifier}:weights=FILE"
             )
-        return published_file(self.library, self.identifier, tag, self.entry["tags"][tag])
+        return find_published(self.identifier, published(self.library, self.entry["tags"][tag]), tag)
 
     def layers(self, **parameters: Any) -> tuple[str, ...]:
         """Return the names of the stages or blocks."""

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from benchmark_core.errors import InputError
 from benchmark_core.torch_models import HookedModel, flatten, seeded_globals
+from plugins.models._trained_weights import mismatch, read_tensors
 
 _SERIES = re.compile(r"(.*?)_?\d+[a-z]?")
 _NOT_STAGES = re.compile(
@@ -224,57 +225,6 @@ def _pool(maps: Tensor, pool: str) -> Tensor:
     if not size:
         return maps.mean(dim=(2, 3), keepdim=True)
     return F.avg_pool2d(maps, (min(size, maps.shape[2]), min(size, maps.shape[3])))
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the named tensors of a ``.safetensors`` file or a torch checkpoint onto the CPU, and nothing but tensors.
-
-    Of a training checkpoint the entry ``state_dict`` (or ``model``) counts; prefixes that wrappers add are taken off.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged, or holds no named tensors.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            stored: Any = load_file(path)
-        else:
-            stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the readers raise whatever they meet in a damaged file
-        reason = str(error).splitlines()[0] if str(error) else ""
-        if "weights_only" in reason or "Weights only" in reason:
-            reason = "it holds more than tensors, which may be code"
-        raise InputError(
-            f"cannot read the weights {path} ({reason or type(error).__name__}); get the file again, "
-            "or save its state_dict alone as .safetensors"
-        ) from None
-    for key in ("state_dict", "model"):
-        if isinstance(stored, dict) and isinstance(stored.get(key), dict):
-            stored = stored[key]
-    tensors = {k: v for k, v in stored.items() if isinstance(v, Tensor)} if isinstance(stored, dict) else {}
-    if not tensors or len(tensors) < len(stored):
-        raise InputError(f"{path} is not a file of named tensors; save the state_dict of the network in it")
-    for prefix in ("_orig_mod.", "module."):
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors
-
-
-def mismatch(stored: dict[str, Tensor], expected: dict[str, Tensor]) -> str | None:
-    """Say in words which tensor of a file does not fit an architecture's, shapes first; None if all fit."""
-    for name, tensor in expected.items():
-        if name in stored and stored[name].shape != tensor.shape:
-            return f"tensor {name!r} has shape {tuple(stored[name].shape)}, where the network has {tuple(tensor.shape)}"
-    for name, tensor in expected.items():
-        if name not in stored:
-            return f"it lacks the tensor {name!r} of shape {tuple(tensor.shape)}"
-    for name, tensor in stored.items():
-        if name not in expected:
-            return f"it has a tensor {name!r} of shape {tuple(tensor.shape)} that the network lacks"
-    return None
 
 
 def with_weights(

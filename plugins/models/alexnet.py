@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from benchmark_core.hookspecs import hookimpl
 from benchmark_core.identifiers import Parameter
 from benchmark_core.specs import ModelSpec
-from plugins.models._weights_files import WEIGHTS, find_weights, torch_cache
+from plugins.models._weights_files import Published, trained
 
 FILE = "alexnet-owt-7be5be79.pth"
 SOURCE = f"https://download.pytorch.org/models/{FILE}"
+PUBLISHED = Published(names=(FILE, f"torchvision/{FILE}"), url=SOURCE)
 LAYERS = tuple(f"features.{index}" for index in (2, 5, 7, 9, 12))
 REFERENCE = "Krizhevsky (2014), https://arxiv.org/abs/1404.5997"
-
-
-def weights_file(*, weights: str | None) -> Path:
-    """Return the path of the trained weights: the file named, or torchvision's."""
-    return find_weights("alexnet-trained", weights, SOURCE, FILE, [torch_cache(FILE)])
 
 
 @hookimpl
@@ -29,11 +23,9 @@ def register_models() -> list[ModelSpec]:
             version=1,
             load="plugins.models._alexnet_network:trained",
             layers=LAYERS,
-            parameters=(WEIGHTS,),
-            weights=weights_file,
-            trained=True,
             description="AlexNet trained on ImageNet (torchvision); features 2, 5, 7, 9 and 12",
             reference=REFERENCE,
+            **trained("alexnet-trained", PUBLISHED),
         ),
         ModelSpec(
             name="alexnet-untrained",

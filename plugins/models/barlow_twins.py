@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from benchmark_core.hookspecs import hookimpl
 from benchmark_core.specs import ModelSpec
-from plugins.models._weights_files import WEIGHTS, find_weights
+from plugins.models._weights_files import Published, trained
 
-# Not looked for in torch's cache: VICReg's file is called resnet50.pth there as well.
 SOURCE = "https://dl.fbaipublicfiles.com/barlowtwins/ep1000_bs2048_lrw0.2_lrb0.0048_lambd0.0051/resnet50.pth"
-FILE = "resnet50-barlowtwins.pth"
+# Not looked for in torch's cache: VICReg's file is called resnet50.pth there as well.
+PUBLISHED = Published(names=("resnet50-barlowtwins.pth",), url=SOURCE, in_torch_cache=False)
 POOLING = (3, 2, 2, 1)
 """Width and stride of the average pooling of each stage."""
-
-
-def weights_file(*, weights: str | None) -> Path:
-    """Return the path of the trained weights: the file named, or the one in ``BENCH_HOME/weights``."""
-    return find_weights("resnet50-barlowtwins", weights, SOURCE, FILE)
 
 
 @hookimpl
@@ -29,10 +22,8 @@ def register_models() -> list[ModelSpec]:
             version=1,
             load="plugins.models._barlow_twins_network:load",
             layers=("layer1", "layer2", "layer3", "layer4"),
-            parameters=(WEIGHTS,),
-            weights=weights_file,
-            trained=True,
             description="ResNet-50 trained by Barlow Twins; stages 1-4, average-pooled by 3, 2, 2 and not at all",
             reference="Zbontar et al. (2021), https://arxiv.org/abs/2103.03230",
+            **trained("resnet50-barlowtwins", PUBLISHED),
         )
     ]

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from benchmark_core.hookspecs import hookimpl
 from benchmark_core.identifiers import Parameter
 from benchmark_core.specs import ModelSpec
-from plugins.models._weights_files import WEIGHTS, find_weights, huggingface_cache
+from plugins.models._weights_files import Published, trained
 
 ARCHITECTURE = "vit_base_patch16_224"
 REPOSITORY = f"timm/{ARCHITECTURE}.augreg2_in21k_ft_in1k"
-FILE = "model.safetensors"
-SOURCE = f"https://huggingface.co/{REPOSITORY}/resolve/main/{FILE}"
+OWN = f"{ARCHITECTURE}.augreg2_in21k_ft_in1k.safetensors"
+PUBLISHED = Published(names=(OWN, f"timm/{OWN}"), repository=REPOSITORY, files=("model.safetensors",))
 BLOCKS = tuple(f"blocks.{number}" for number in range(12))
 REFERENCE = "Dosovitskiy et al. (2021), https://arxiv.org/abs/2010.11929; Steiner et al. (2022), https://arxiv.org/abs/2106.10270"
 SEED = Parameter("seed", "int", 0, minimum=0, maximum=10**15, help="seed of the random weights")
-
-
-def weights_file(*, weights: str | None) -> Path:
-    """Return the path of the trained weights: the file named, or timm's."""
-    own = f"{ARCHITECTURE}.augreg2_in21k_ft_in1k.safetensors"
-    return find_weights("vit-trained", weights, SOURCE, own, [huggingface_cache(REPOSITORY, FILE)])
 
 
 @hookimpl
@@ -48,11 +40,9 @@ def register_models() -> list[ModelSpec]:
             version=1,
             load="plugins.models._vision_transformer_networks:trained",
             layers=BLOCKS,
-            parameters=(WEIGHTS,),
-            weights=weights_file,
-            trained=True,
             description="ViT-B/16 trained on ImageNet (timm); its twelve blocks, class token kept",
             reference=REFERENCE,
+            **trained("vit-trained", PUBLISHED),
         ),
         ModelSpec(
             name="vit-untrained",

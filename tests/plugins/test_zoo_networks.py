@@ -19,7 +19,8 @@ from benchmark_core.errors import InputError, MissingDataError
 from benchmark_core.registry import Registry
 from benchmark_core.specs import Resolved
 from plugins.models import _zoo_torchvision
-from plugins.models._zoo_network import ZooNetwork, describe_network, mismatch, read_tensors, stages, without_numbers
+from plugins.models._trained_weights import mismatch, read_tensors
+from plugins.models._zoo_network import ZooNetwork, describe_network, stages, without_numbers
 
 SMALL = "torchvision/shufflenet_v2_x0_5"
 

@@ -24,11 +24,12 @@ from toy import make_toy_world
 from benchmark_core.cells import make_plan
 from benchmark_core.errors import InputError, MissingDataError
 from benchmark_core.listing import listing
+from benchmark_core.offline import is_offline
 from benchmark_core.pipeline import preprocessing_of
 from benchmark_core.preprocessing import Preprocessing
 from benchmark_core.registry import Registry
 from benchmark_core.runner import Runner
-from plugins.models import _zoo_catalogue, _zoo_timm, _zoo_weights
+from plugins.models import _weights_download, _weights_files, _zoo_catalogue, _zoo_timm
 
 SMALL = "torchvision/shufflenet_v2_x0_5"
 HUB_FILE = "resnet50-11ad3fa6.pth"
@@ -45,7 +46,6 @@ def _places(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("BENCH_CACHE", str(folder / "cache"))
     for variable, name in {"BENCH_HOME": "home", "TORCH_HOME": "torch", "HF_HUB_CACHE": "hub"}.items():
         monkeypatch.setenv(variable, str(tmp_path / name))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("BENCH_OFFLINE", "1")
 
 
@@ -232,7 +232,7 @@ def test_where_weights_are_looked_for(registry: Registry, tmp_path: Path) -> Non
 def test_downloads(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The libraries download into their own caches; one that fails is missing data and says why."""
     monkeypatch.setenv("BENCH_OFFLINE", "0")
-    monkeypatch.setattr(_zoo_weights, "_UNREACHABLE", {})
+    monkeypatch.setattr(_weights_files, "_UNREACHABLE", {})
     calls: list[Any] = []
 
     def fetch(url: str, path: Path) -> None:
@@ -240,7 +240,7 @@ def test_downloads(registry: Registry, tmp_path: Path, monkeypatch: pytest.Monke
         path.parent.mkdir(parents=True)
         path.write_bytes(b"weights")
 
-    monkeypatch.setattr(_zoo_weights, "_fetch", fetch)
+    monkeypatch.setattr(_weights_download, "fetch", fetch)
     assert published(registry, "torchvision/resnet50") == tmp_path / "torch/hub/checkpoints" / HUB_FILE
     published(registry, "torchvision/resnet50")
     assert calls == [f"https://download.pytorch.org/models/{HUB_FILE}"]
@@ -252,7 +252,7 @@ def test_downloads(registry: Registry, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
     with pytest.raises(MissingDataError, match="download failed: ConnectionError: no route to host"):
         published(registry, "timm/test_vit")
-    assert not _zoo_weights.offline()
+    assert not is_offline()
     # One server without an answer is not asked again for every model of a glob.
     with pytest.raises(MissingDataError, match=r"as .*test_vit2"):
         published(registry, "timm/test_vit2")
@@ -271,10 +271,10 @@ def test_a_download_is_checked_by_the_hash_in_its_name(tmp_path: Path) -> None:
         Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
         for name in (f"net-{digits}.pth", "net.pth"):
-            _zoo_weights._fetch(f"{address}/{name}", cache / name)
+            _weights_download.fetch(f"{address}/{name}", cache / name)
             assert (cache / name).read_bytes() == content
         with pytest.raises(ValueError, match=r"net-00000000\.pth has not the hash that its name gives"):
-            _zoo_weights._fetch(f"{address}/net-00000000.pth", cache / "net-00000000.pth")
+            _weights_download.fetch(f"{address}/net-00000000.pth", cache / "net-00000000.pth")
         server.shutdown()
     assert sorted(p.name for p in cache.iterdir()) == sorted([f"net-{digits}.pth", "net.pth"])
 
