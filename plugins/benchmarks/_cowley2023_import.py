@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import io
-import re
-import stat
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -18,6 +15,7 @@ from benchmark_core.assembly import Responses
 from benchmark_core.datasets import Part, read_manifest, verify_part, write_part
 from benchmark_core.errors import BenchError, InputError, MissingDataError
 from benchmark_core.keys import file_sha256
+from plugins.benchmarks._image_files import ARCHIVE_ERRORS, safe_members
 from plugins.benchmarks.cowley2023 import DATASET, FILES, SESSIONS, Session
 
 IMAGE_SIZE = (112, 112)
@@ -156,7 +154,7 @@ def read_images(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
     """
     try:
         with zipfile.ZipFile(archive) as handle:
-            members = _safe_members(archive, handle.infolist())
+            members = safe_members(archive, handle.infolist(), LARGEST_IMAGE)
             missing, extra = sorted(set(names) - set(members)), sorted(set(members) - set(names))
             if missing or extra:
                 wrong = f"lacks {missing[0]!r}" if missing else f"also holds {extra[0]!r}"
@@ -168,29 +166,9 @@ def read_images(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
             for name in names:
                 content[name] = handle.read(members[name])
                 _check_image(archive, name, content[name])
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        # RuntimeError: an encrypted member; NotImplementedError: an unknown compression method.
+    except ARCHIVE_ERRORS as error:
         raise InputError(f"{archive} cannot be read as a zip archive ({error}); get it again") from None
     return content
-
-
-def _safe_members(archive: Path, infos: Sequence[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-    members: dict[str, zipfile.ZipInfo] = {}
-    for info in infos:
-        name = info.orig_filename  # `filename` has had its separators and zero bytes tidied away
-        path = PurePosixPath(name.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or "\0" in name or re.match(r"[A-Za-z]:", name):
-            raise InputError(f"{archive} holds the unsafe name {name!r}; nothing was imported from it")
-        if stat.S_ISLNK(info.external_attr >> 16):
-            raise InputError(f"{archive} holds a link, {name!r}; nothing was imported from it")
-        if info.is_dir() or "__MACOSX" in path.parts or path.name.startswith("."):
-            continue
-        if info.file_size > LARGEST_IMAGE:
-            raise InputError(f"{archive}: {name!r} would unpack to {info.file_size} bytes; no image here is that large")
-        if name in members:
-            raise InputError(f"{archive} holds {name!r} twice")
-        members[name] = info
-    return members
 
 
 def _check_image(archive: Path, name: str, content: bytes) -> None:
