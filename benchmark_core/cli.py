@@ -15,6 +15,7 @@ import typer
 from benchmark_core import __version__
 from benchmark_core.commands_cache import cache_app
 from benchmark_core.commands_data import data_app
+from benchmark_core.commands_plugin import plugin_app
 from benchmark_core.console import (
     BAD_INPUT,
     DONE,
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
+app.add_typer(plugin_app, name="plugin")
 
 RecordsOption = Annotated[
     Path | None, typer.Option("--records", metavar="DIR", help="Folder of score records (default: BENCH_HOME/records).")
