@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmark_core.commands_own_data import data_add, data_check, data_remove
 from benchmark_core.console import (
     BAD_INPUT,
     JsonOption,
@@ -23,6 +24,14 @@ from benchmark_core.registry import Registry
 data_app = typer.Typer(
     no_args_is_help=True, help="Datasets: what is here, and how to get the rest.", epilog=example("bench data list")
 )
+
+
+_ADD = "bench data add my_lab --images images --responses v4.csv --region V4"
+data_app.command("add", epilog=example(_ADD))(data_add)
+data_app.command(
+    "check", epilog=example("bench data check my_lab", "bench data check --images images --responses v4.csv")
+)(data_check)
+data_app.command("remove", epilog=example("bench data remove my_lab"))(data_remove)
 
 
 @data_app.command("list", epilog=example("bench data list"))
@@ -70,6 +79,8 @@ def data_import(
     from benchmark_core.specs import import_target
 
     dataset = find_dataset(open_registry(plugins), name)
+    if dataset.obtain:
+        raise InputError(f"dataset {name!r} has nothing to import; it came from {dataset.obtain}")
     if dataset.importer is None:
         raise InputError(f"dataset {name!r} cannot be imported: it is built when it is first needed")
     parts = import_target(dataset.importer)(source, say)
