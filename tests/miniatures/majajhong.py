@@ -221,3 +221,14 @@ def write_full_size(path: Path, dtype: str = "f4", n_neuroids: int = 256) -> Non
         for first in range(0, n_neuroids, 16):
             size = (min(16, n_neuroids - first), len(shown), 1)
             variable[first : first + 16] = random.standard_normal(size, dtype=np.float32)
+
+
+def write_noise_images(path: Path, names: list[str], side: int = 256) -> None:
+    """Write an archive of grey PNG images that hardly shrink (about 40 kB each)."""
+    random = np.random.Generator(np.random.Philox(5))
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            pixels = random.integers(0, 32, (side, side), dtype=np.uint8) * 8
+            out = io.BytesIO()
+            Image.fromarray(pixels).save(out, format="PNG", compress_level=1)
+            archive.writestr(name, out.getvalue())
