@@ -57,6 +57,8 @@ class Score:
         What a reader must know, one line each.
     record
         The record of the score, once the runner has written it.
+    working
+        What the metric's ``combine`` needs to make one score of several subjects'; never recorded.
     """
 
     value: float | None
@@ -69,6 +71,7 @@ class Score:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    working: Any = field(default=None, repr=False, compare=False)
 
 
 def plain(value: Any) -> Any:

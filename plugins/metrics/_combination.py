@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,36 @@ from benchmark_core.resampling import fold_factor
 from plugins.metrics._predictivity import FoldPredictions, SubjectScore, mean_of, number
 
 
+@dataclass(frozen=True, eq=False)
+class Working:
+    """What one or several subjects contribute to a score.
+
+    Parameters
+    ----------
+    scores
+        Of each subject.
+    n_folds
+        Of each subject.
+    notes
+        Warnings of the fits.
+    layers
+        Layer chosen in each fold, subject after subject.
+    n_neuroids
+        Number of neuroids of all subjects.
+    shown, tested, scored
+        Ids of the stimuli that there are, of those in test folds, and of those that any neuroid was scored on.
+    """
+
+    scores: Mapping[str, SubjectScore]
+    n_folds: Mapping[str, int]
+    notes: tuple[str, ...]
+    layers: tuple[str, ...]
+    n_neuroids: int
+    shown: frozenset[str]
+    tested: frozenset[str]
+    scored: frozenset[str]
+
+
 def combine(
     target: Responses,
     scores: Mapping[str, SubjectScore],
@@ -21,7 +52,60 @@ def combine(
     layers: Sequence[str] = (),
 ) -> Score:
     """Average over subjects; standard errors come from the resamples of that average."""
-    values = {subject: score.values for subject, score in scores.items()}
+    tested = sorted({i for folds in folds_of.values() for fold in folds for i in fold.test_ids})
+    predictions, scored = _held_out(target, folds_of, tested)
+    working = Working(
+        scores=scores,
+        n_folds={subject: len(folds) for subject, folds in folds_of.items()},
+        notes=tuple(notes),
+        layers=tuple(layers),
+        n_neuroids=target.n_neuroids,
+        shown=frozenset(target.stimulus_ids),
+        tested=frozenset(tested),
+        scored=frozenset(scored),
+    )
+    return _average(working, {s: score.values for s, score in scores.items()}, predictions)
+
+
+PER_NEUROID = ("r", "reliability", "reliability_split_half", "reliability_given", "alphas_per_neuroid")
+"""Values with one number for each neuroid."""
+
+
+def combine_subjects(by_subject: Mapping[str, Score]) -> Score:
+    """Average over subjects that were scored apart, because they saw different stimuli.
+
+    Where their test stimuli are the same, so are their resamples, and standard errors come from the resamples of the
+    average, as for subjects who saw the same. Numbers for single neuroids go to the arrays: subjects of this kind have
+    thousands of them, and a record is a small file.
+    """
+    parts: list[Working] = [score.working for score in by_subject.values()]
+    scores = {name: score for part in parts for name, score in part.scores.items()}
+    arrays = {f"{s}/{name}": array for s, score in by_subject.items() for name, array in score.arrays.items()}
+    values: dict[str, dict[str, Any]] = {}
+    for name, score in scores.items():
+        values[name] = {k: v for k, v in score.values.items() if k not in (*PER_NEUROID, *_NAMED_NEUROIDS)}
+        for kind in PER_NEUROID:
+            if score.values.get(kind) is not None:
+                arrays[f"{name}/{kind}"] = np.array(score.values[kind], dtype=np.float64)
+    working = Working(
+        scores=scores,
+        n_folds={name: n for part in parts for name, n in part.n_folds.items()},
+        notes=tuple(f"{s}: {note}" for s, part in zip(by_subject, parts, strict=True) for note in part.notes),
+        layers=tuple(layer for part in parts for layer in part.layers),
+        n_neuroids=sum(part.n_neuroids for part in parts),
+        shown=frozenset().union(*(part.shown for part in parts)),
+        tested=frozenset().union(*(part.tested for part in parts)),
+        scored=frozenset().union(*(part.scored for part in parts)),
+    )
+    return _average(working, values, arrays)
+
+
+_NAMED_NEUROIDS = ("neuroid_ids", "excluded_neuroids")
+
+
+def _average(working: Working, values: dict[str, dict[str, Any]], arrays: dict[str, np.ndarray]) -> Score:
+    """Return the score of all subjects."""
+    scores, n_folds, layers = working.scores, working.n_folds, working.layers
 
     def average(name: str) -> float | None:
         return mean_of([v.get(name) for v in values.values()])
@@ -45,22 +129,20 @@ def combine(
     usable = [s for s, v in values.items() if v["score"] is not None]
     value, error = average("score"), standard_error("score", usable)
     low, high = around(value, error) or (None, None)
-    warnings = [*notes, *(f"{s}: {w}" if len(scores) > 1 else w for s in scores for w in scores[s].warnings)]
+    warnings = [*working.notes, *(f"{s}: {w}" if len(scores) > 1 else w for s in scores for w in scores[s].warnings)]
     if len(usable) < len(values):
         warnings.append(f"score rests on {len(usable)} of {len(values)} subjects")
     errors = {
         n: standard_error(n, [s for s, v in values.items() if v[n] is not None]) for n in ("r_neuroid", "r_pattern")
     }
-    tested = sorted({i for folds in folds_of.values() for fold in folds for i in fold.test_ids})
-    predictions, n_stimuli = _held_out(target, folds_of, tested)
     fields: dict[str, Any] = {
         "r_neuroid": average("r_neuroid"),
         "r_neuroid_median": average("r_neuroid_median"),
         "r_pattern": average("r_pattern"),
         "ceiling": average("ceiling"),
         "n_neuroids_valid": sum(v["n_neuroids_valid"] for v in values.values()),
-        "n_neuroids": target.n_neuroids,
-        "n_stimuli": n_stimuli,
+        "n_neuroids": working.n_neuroids,
+        "n_stimuli": len(working.scored),
     }
     details: dict[str, Any] = {
         name: average(name)
@@ -83,10 +165,10 @@ def combine(
         "r_neuroid_ci": around(fields["r_neuroid"], errors["r_neuroid"]),
         "r_pattern_standard_error": errors["r_pattern"],
         "r_pattern_ci": around(fields["r_pattern"], errors["r_pattern"]),
-        "fold_factor": {s: fold_factor(len(folds)) for s, folds in folds_of.items()},
-        "n_folds": {s: len(folds) for s, folds in folds_of.items()},
-        "n_stimuli_total": len(target.stimulus_ids),
-        "n_stimuli_test": len(tested),
+        "fold_factor": {s: fold_factor(n) for s, n in n_folds.items()},
+        "n_folds": dict(n_folds),
+        "n_stimuli_total": len(working.shown),
+        "n_stimuli_test": len(working.tested),
         "n_neuroids_scored": sum(v["n_neuroids_scored"] for v in values.values()),
         "n_subjects": len(values),
         "n_subjects_scored": len(usable),
@@ -95,6 +177,9 @@ def combine(
             for reason in sorted({r for v in values.values() for r in v["excluded"]})
         },
     }
+    for name in ("ceiling_given", "r_ceiling_given"):
+        if any(name in v for v in values.values()):
+            details[name] = average(name)
     if layers:
         every = [alpha for v in values.values() for alpha in v["alphas"]]
         fields["alpha"] = every[0] if len(set(every)) == 1 else every
@@ -108,15 +193,16 @@ def combine(
         details=details,
         subjects=values,
         layers=() if not layers else ((layers[0],) if len(set(layers)) == 1 else tuple(layers),),
-        arrays=predictions,
+        arrays=arrays,
         warnings=tuple(dict.fromkeys(warnings)),
+        working=working,
     )
 
 
 def _held_out(
     target: Responses, folds_of: Mapping[str, Sequence[FoldPredictions]], tested: Sequence[str]
-) -> tuple[dict[str, np.ndarray], int]:
-    """Return the held-out predictions as arrays, and the number of stimuli that any neuroid was scored on."""
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the held-out predictions as arrays, and the stimuli that any neuroid was scored on."""
     row = {stimulus_id: i for i, stimulus_id in enumerate(tested)}
     where = {stimulus_id: i for i, stimulus_id in enumerate(target.stimulus_ids)}
     positions = np.array([where[i] for i in tested])
@@ -131,4 +217,4 @@ def _held_out(
     mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
     scored = np.isfinite(mean) & np.isfinite(target.averages()[positions])
     arrays = {"predictions": mean.astype(np.float32), "stimulus": positions.astype(np.int64)}
-    return arrays, int(scored.any(axis=1).sum())
+    return arrays, [i for i, used in zip(tested, scored.any(axis=1), strict=True) if used]

@@ -83,7 +83,8 @@ def compute(
             for fold in splits.of(subject)
         ]
         folds = [fit.fold for fit in fits[subject]]
-        scores[subject] = score_subject(responses, folds, groups, n_bootstrap, seed)
+        tested = responses.tested([i for fold in folds for i in fold.test_ids])
+        scores[subject] = score_subject(tested, folds, groups, n_bootstrap, seed)
         scores[subject].values.update(choices(fits[subject], options))
     notes = [note for subject in fits for note in _notes(subject, fits)]
     chosen = [fit.layer for of_subject in fits.values() for fit in of_subject]
@@ -136,7 +137,8 @@ def score_predictions(
             )
             for fold in splits.of(subject)
         ]
-        scores[subject] = score_subject(responses, folds_of[subject], groups, n_bootstrap, seed)
+        tested = responses.tested([i for fold in folds_of[subject] for i in fold.test_ids])
+        scores[subject] = score_subject(tested, folds_of[subject], groups, n_bootstrap, seed)
     return combine(target, scores, folds_of)
 
 

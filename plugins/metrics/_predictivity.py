@@ -219,7 +219,19 @@ def score_subject(
     )
     if responses.has_trials:
         result.values.update(_split_halves(responses, folds, rows, seed))
+    if responses.reliability is not None:
+        result.values.update(_given_ceiling(responses.reliability))
     return result
+
+
+def _given_ceiling(reliability: np.ndarray) -> dict[str, Any]:
+    """Return what is known of ceilings from elsewhere: reported, and no score is divided by it."""
+    good = reliability[np.isfinite(reliability) & (reliability >= 0)]
+    return {
+        "ceiling_given": number(nanmean(reliability)),
+        "r_ceiling_given": number(np.sqrt(good).mean()) if len(good) else None,
+        "reliability_given": numbers(reliability),
+    }
 
 
 def _seen(fold: FoldPredictions, measured: np.ndarray) -> list[str]:
