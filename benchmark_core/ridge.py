@@ -26,6 +26,7 @@ RESOLUTION = 1e7 * EPS  # below this fraction of the largest eigenvalue a penalt
 TIE = 1e-10
 Selection = Literal["loo", "paper"]
 CONSTANT = 1e-12  # a spread below this fraction of the magnitude is rounding
+AT_ONCE = 2**25  # numbers in one array of stimuli by neuroids; more neuroids than that are taken in turn
 
 
 class AccuracyWarning(UserWarning):
@@ -93,12 +94,24 @@ def predicted_deviations(
     """Return predictions minus the training mean, (n_test, n_neuroids) float64; see :func:`predict`."""
     backend = decomposition.backend
     xp = backend.xp
-    values = backend.asarray(np.asarray(responses, dtype=np.float64))
-    centred = values - xp.mean(values, axis=0)[None, :]
-    penalties = backend.asarray(np.broadcast_to(np.asarray(penalty, dtype=np.float64), (values.shape[1],)).copy())
+    given = np.asarray(responses, dtype=np.float64)
+    every = np.broadcast_to(np.asarray(penalty, dtype=np.float64), (given.shape[1],))
     eigenvalues = decomposition.eigenvalues[:, None]
-    weights = (decomposition.eigenvectors.T @ centred) * (xp.sqrt(eigenvalues) / (eigenvalues + penalties[None, :]))
-    return backend.to_numpy(decomposition.principal_components(test_ids) @ weights)
+    components = decomposition.principal_components(test_ids)
+    found = []
+    for some in _neuroids_in_turn(given.shape):
+        values, penalties = backend.asarray(given[:, some]), backend.asarray(every[some].copy())
+        centred = values - xp.mean(values, axis=0)[None, :]
+        weights = (decomposition.eigenvectors.T @ centred) * (xp.sqrt(eigenvalues) / (eigenvalues + penalties[None, :]))
+        found.append(backend.to_numpy(components @ weights))
+    return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
+
+
+def _neuroids_in_turn(shape: tuple[int, ...]) -> list[slice]:
+    """Return slices of the neuroids of an array (n, m), all at once unless the array is very large."""
+    n, m = shape
+    width = m if n * m <= AT_ONCE else max(1, AT_ONCE // n)
+    return [slice(first, min(m, first + width)) for first in range(0, m, max(1, width))] or [slice(0, 0)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,17 +168,19 @@ def held_out(
     xp = backend.xp
     n, has_remainder = decomposition.n_stimuli, decomposition.rank < decomposition.n_stimuli - 1
     order, shapes = _blocks(groups, n)
-    forth, back = _integers(backend, order), _integers(backend, np.argsort(order))
-    u, eigenvalues = xp.take(decomposition.eigenvectors, forth, axis=0), decomposition.eigenvalues
-    remainder = xp.take(decomposition.remainder, forth, axis=0)
-    values = xp.take(backend.asarray(responses), forth, axis=0)
+    u, eigenvalues, remainder = decomposition.eigenvectors, decomposition.eigenvalues, decomposition.remainder
+    values, back = backend.asarray(responses), None
+    if groups is not None:
+        forth, back = _integers(backend, order), _integers(backend, np.argsort(order))
+        u, remainder, values = (xp.take(array, forth, axis=0) for array in (u, remainder, values))
     grand = xp.mean(values, axis=0)[None, :]
     centred = values - grand
     projected = u.T @ centred
     rest = xp.where(remainder[:, None] > 0, centred - u @ projected, xp.zeros_like(centred))
     parts = [_Block(backend, start, shape, u, centred) for start, shape in shapes]
     novelty = xp.concat([part.novelty for part in parts], axis=0)
-    means = xp.take(values - novelty, back, axis=0)
+    means = values - novelty
+    means = means if back is None else xp.take(means, back, axis=0)
 
     for penalty in penalties:
         # Large penalties: work with what the fit adds, (G_II)^-1 (f - H_II novelty)_I, so that nothing cancels.
@@ -186,7 +201,8 @@ def held_out(
                         resolved = False
                 solution = part.take(novelty) - part.solve(gram, target) if resolved else part.take(0 * novelty)
             found.append(xp.reshape(solution, (-1, values.shape[1])))
-        yield HeldOut(penalty, means, xp.take(xp.concat(found, axis=0), back, axis=0), resolved)
+        deviations = found[0] if len(found) == 1 else xp.concat(found, axis=0)
+        yield HeldOut(penalty, means, deviations if back is None else xp.take(deviations, back, axis=0), resolved)
 
 
 class _Block:
@@ -324,15 +340,14 @@ def penalty_criteria(
     NaN for responses that are constant, and in the rows of penalties whose held-out predictions are not resolved.
     """
     backend = decomposition.backend
-    values = backend.asarray(responses)
-    rows = []
-    for fit in held_out(decomposition, values, penalties, None if selection == "paper" else groups):
-        if fit.resolved:
-            chosen = fit.predictions if selection == "paper" else fit.deviations
-            rows.append(correlations(backend, chosen, values))
-        else:
-            rows.append(np.full(values.shape[1], np.nan))
-    return np.array(rows)
+    table = np.full((len(penalties), responses.shape[1]), np.nan)
+    for some in _neuroids_in_turn(responses.shape):
+        values = backend.asarray(responses[:, some])
+        fits = held_out(decomposition, values, penalties, None if selection == "paper" else groups)
+        for row, fit in zip(table, fits, strict=True):
+            if fit.resolved:
+                row[some] = correlations(backend, fit.predictions if selection == "paper" else fit.deviations, values)
+    return table
 
 
 def best_penalty(criteria: np.ndarray, penalties: Sequence[float]) -> tuple[float, float | None]:

@@ -146,9 +146,16 @@ def decompose(representation: Representation, train_ids: Sequence[str]) -> Decom
         assert representation.kernel is not None
         kernel = backend.asarray(representation.kernel[np.ix_(rows, rows)])
         centre = xp.mean(kernel, axis=0)
+        # Each is let go as soon as the next is there: with ten thousand stimuli each is nearly a gigabyte.
         half = _drop_constant(backend, kernel)
+        del kernel
         reduced = _drop_constant(backend, half.T)
-        eigenvalues, left = xp.linalg.eigh((reduced + reduced.T) / 2)
+        del half
+        symmetric = reduced + reduced.T
+        del reduced
+        symmetric /= 2
+        eigenvalues, left = xp.linalg.eigh(symmetric)
+        del symmetric
         eigenvalues, left = xp.flip(eigenvalues, axis=0), xp.flip(left, axis=1)
         relative = noise = max(n, 100) * EPS
     values = backend.to_numpy(eigenvalues)

@@ -128,7 +128,8 @@ def _training_sets(
             continue
         ids = tuple(train_ids[int(i)] for i in rows)
         decomposition = representation.decomposition(ids) if position == 0 else decompose(representation, ids)
-        yield ids, np.array(neuroids), train[rows][:, neuroids], decomposition
+        whole = len(members) == 1 and len(rows) == len(train)  # then no copy is made of what may be large
+        yield ids, np.array(neuroids), train if whole else train[rows][:, neuroids], decomposition
 
 
 def _choose(table: np.ndarray, options: Options) -> tuple[np.ndarray, float | None]:
