@@ -7,11 +7,11 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from faulty_server import Server, serving
 
 from benchmark_core.errors import InputError, MissingDataError
 from plugins.benchmarks import _download
@@ -23,83 +23,10 @@ BIG = CONTENT["a/big.bin"]
 HASTE = Patience(connect=2.0, read=0.3, tries=3, pause=0.0)
 
 
-class Server(ThreadingHTTPServer):
-    """Serves CONTENT; each request for the big file first takes the next of ``faults``, if any is left."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.content = dict(CONTENT)
-        self.faults: list[str] = []
-        self.requests: list[tuple[str, str | None]] = []
-        self.over = threading.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/data"
-
-    def ranges(self) -> list[str | None]:
-        """Return the Range header of each request for the big file."""
-        return [r for name, r in self.requests if name == "a/big.bin"]
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-    def do_HEAD(self) -> None:
-        self.send_error(501)
-
-    def do_GET(self) -> None:
-        name = self.path.removeprefix("/data/")
-        asked = self.headers.get("Range")
-        self.server.requests.append((name, asked))
-        fault = self.server.faults.pop(0) if name == "a/big.bin" and self.server.faults else ""
-        if fault.isdigit() or name not in self.server.content:
-            self.send_error(int(fault or 404))
-            return
-        data = self.server.content[name]
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and fault != "ignore range" else 0
-        if fault == "corrupt":
-            data = data[:100] + bytes([data[100] ^ 1]) + data[101:]
-        if fault == "too long":
-            data += b"and more"
-        if fault == "short":
-            data = data[:-5]
-        body = data[start:]
-        self.send_response(206 if start else 200)
-        if start:
-            shown = 0 if fault == "wrong range" else start
-            self.send_header("Content-Range", f"bytes {shown}-{len(data) - 1}/{len(data)}")
-            body = data[shown:]
-        if fault == "no length":
-            self.close_connection = True
-        else:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if fault == "break off":
-            body = body[: len(body) // 2]
-        if fault == "stall":
-            self.wfile.write(body[: len(body) // 2])
-            self.wfile.flush()
-            self.server.over.wait(5)
-            return
-        self.wfile.write(body)
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield server
-    server.over.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(CONTENT, "a/big.bin") as server:
+        yield server
 
 
 def fetch(server: Server, folder: Path, said: list[str] | None = None) -> None:
@@ -234,7 +161,7 @@ def test_what_came_before_a_lasting_fault_is_kept(server: Server, tmp_path: Path
 
 
 def test_unreachable_server(tmp_path: Path) -> None:
-    server = Server()
+    server = Server(CONTENT, "a/big.bin")
     url = server.url
     server.server_close()
     with pytest.raises(MissingDataError, match="the server cannot be reached"):
