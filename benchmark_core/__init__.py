@@ -18,6 +18,7 @@ from benchmark_core.splits import Fold, KFold, Splits, fixed_split
 if TYPE_CHECKING:
     from benchmark_core.assembly import Responses
     from benchmark_core.labels import Labels
+    from benchmark_core.model_check import ModelCheck, check_model
     from benchmark_core.rdms import RDMs
     from benchmark_core.records import Score
     from benchmark_core.runner import run, score
@@ -27,10 +28,12 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "Labels": "benchmark_core.labels",
+    "ModelCheck": "benchmark_core.model_check",
     "RDMs": "benchmark_core.rdms",
     "Responses": "benchmark_core.assembly",
     "Score": "benchmark_core.records",
     "StimulusSet": "benchmark_core.stimuli",
+    "check_model": "benchmark_core.model_check",
     "run": "benchmark_core.runner",
     "score": "benchmark_core.runner",
 }
@@ -45,6 +48,7 @@ __all__ = [
     "Labels",
     "MetricSpec",
     "MissingDataError",
+    "ModelCheck",
     "ModelError",
     "ModelFamily",
     "ModelSpec",
@@ -57,6 +61,7 @@ __all__ = [
     "StimulusSet",
     "Width",
     "__version__",
+    "check_model",
     "fixed_split",
     "hookimpl",
     "run",

@@ -30,6 +30,8 @@ from benchmark_core.specs import BenchmarkSpec, DatasetSpec, MetricSpec, ModelFa
 
 BUILT_IN = ("plugins.models", "plugins.benchmarks", "plugins.metrics")
 ENTRY_POINTS = "cortex_bench"
+OWN = "own"
+"""Prefix of the names under which modules that were scored from Python are recorded; no plugin can offer it."""
 
 Spec = TypeVar("Spec", ModelSpec, BenchmarkSpec, MetricSpec)
 
@@ -207,6 +209,11 @@ class Registry:
             )
 
     def _take_model(self, spec: ModelSpec | ModelFamily) -> None:
+        names = (spec.prefix,) if isinstance(spec, ModelFamily) else spec.names
+        if any(name.partition("/")[0] == OWN for name in names):
+            kept = f"{OWN}/... is kept for modules scored from Python; give {names[0]!r} another name; skipped"
+            self.problems.append(Problem(spec.origin, kept))
+            return
         if isinstance(spec, ModelFamily):
             self.families.append(spec)
         else:
@@ -243,6 +250,11 @@ class Registry:
         return resolve(self._model_spec(name), name, pairs)
 
     def _model_spec(self, name: str) -> ModelSpec:
+        if name.startswith(f"{OWN}/") and name not in self.models.by_name:
+            raise InputError(
+                f"{name!r} names a module that was scored from Python; only there it can be scored again: "
+                "benchmark_core.score(module, benchmark)"
+            )
         families = [f for f in self.families if name.startswith(f.prefix + "/")]
         if not families or name in self.models.by_name:
             return self.models.find(name, self._hint())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark_core.cells import AUTO, Cell, cell_key, make_plan, splits_of
 from benchmark_core.errors import BenchError, InputError, MissingDataError, UnknownLayerError
@@ -31,6 +31,9 @@ from benchmark_core.specs import Resolved, import_target
 from benchmark_core.stimuli import match_stimuli
 from benchmark_core.store import Store, cache_cap, write_arrays
 from benchmark_core.widths import differ_in_width_only
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass
@@ -352,15 +355,18 @@ def run(
     return list(runner.run(cells))
 
 
-def score(model: str, benchmark: str, **options: Any) -> Score:
+def score(model: str | torch.nn.Module, benchmark: str, **options: Any) -> Score:
     """Score one model on one benchmark.
 
     Parameters
     ----------
-    model, benchmark
-        Identifiers.
+    model
+        An identifier, or a :class:`torch.nn.Module` of one's own, which needs no plugin.
+    benchmark
+        Identifier.
     **options
-        Those of :func:`run`.
+        Those of :func:`run`; for a module those of :func:`benchmark_core.own_module.score_module`: ``layers``,
+        ``preprocessing``, ``name``, ``trained`` besides.
 
     Raises
     ------
@@ -373,11 +379,31 @@ def score(model: str, benchmark: str, **options: Any) -> Score:
     --------
     >>> from benchmark_core import score
     >>> score("pixels", "simulated.V4").value  # doctest: +SKIP
+    >>> score(my_module, "simulated.V4", layers=["features.3", "output"]).value  # doctest: +SKIP
     """
+    if not isinstance(model, (str, list, tuple)):
+        from benchmark_core.own_module import score_module
+
+        return score_module(model, benchmark, **options)
+    for name in ("layers", "preprocessing", "name", "trained"):
+        if name in options:
+            raise InputError(f"{name}= is for a torch module of your own; {model!r} is an identifier (see bench info)")
     results = run(model, benchmark, **options)
     if len(results) != 1:
         raise InputError(f"{model!r} on {benchmark!r} stands for {len(results)} scores; use benchmark_core.run")
-    record = results[0]
+    return as_score(results[0])
+
+
+def as_score(record: dict[str, Any]) -> Score:
+    """Return a result of :func:`run` as the score that a metric gave.
+
+    Raises
+    ------
+    MissingDataError
+        If data or weights are not on this machine.
+    BenchError
+        If the score could not be computed.
+    """
     if record["status"] == "missing-data":
         raise MissingDataError(record["error"])
     if record["status"] != "ok":
