@@ -57,8 +57,8 @@ def bench(*arguments: str, status: int = 0) -> Any:
 
 
 def test_fetch_survives_a_faulty_server(home: Path, server: Server) -> None:
-    """Sizes first; then a break, a stall, an error, ignored ranges and wrong bytes: whole in the end."""
-    server.faults = ["", "break off", "stall", "503", "ignore range", "corrupt"]
+    """Sizes first; then wrong bytes, a break, a stall, an error and an ignored range: whole in the end."""
+    server.faults = ["", "corrupt", "break off", "stall", "503", "ignore range"]
     result = bench("data", "fetch", "majajhong")
     said = result.stderr.splitlines()
     total = sum(len(c) for c in server.content.values()) / 1e6
