@@ -79,7 +79,16 @@ def make_plan(
     notes: list[str] = []
     rows: list[tuple[Resolved, ...]] = [(m,) for m in chosen_models]
     for spec, from_glob in chosen_benchmarks:
-        resolved = registry.metric(spec.metric if metric is None else metric)
+        try:
+            resolved = registry.metric(spec.metric if metric is None else metric)
+        except InputError as error:
+            if metric is not None:
+                raise
+            problem = f"{spec.name} is scored by {spec.metric!r}: {error}"
+            if not from_glob:
+                raise InputError(problem) from None
+            notes.append(f"skipped: {problem}")
+            continue
         low, high = resolved.spec.n_models
         if spec.target_kind not in resolved.spec.accepts:
             problem = f"{resolved.identifier} cannot score {spec.name}: it accepts {' or '.join(resolved.spec.accepts)}, not {spec.target_kind}"

@@ -87,6 +87,24 @@ def data_import(
     print(f"{name}: {', '.join(parts)} ready")
 
 
+@data_app.command("add-tree", epilog=example("bench data add-tree birds --from ~/birds"))
+@guarded
+def data_add_tree(
+    name: Annotated[str, typer.Argument(help="A name of your choice.")],
+    source: Annotated[
+        Path, typer.Option("--from", metavar="DIR", help="Holds train/ and test/ with a folder a category, or those.")
+    ],
+    plugins: PluginsOption = None,
+) -> None:
+    """Make a benchmark of classification from image folders."""
+    from benchmark_core.trees import SPLIT, WHOLE, add_tree
+
+    if any(d.name == name and not {SPLIT, WHOLE}.issuperset(d.parts) for d in open_registry(plugins).datasets()):
+        raise InputError(f"there is a dataset {name!r} already; choose another name")
+    parts = add_tree(name, source, say)
+    print(f"{name}: the benchmark {name}.{'test' if SPLIT in parts else 'all'} is ready")
+
+
 @data_app.command("verify", epilog=example("bench data verify cowley2023"))
 @guarded
 def data_verify(

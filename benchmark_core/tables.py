@@ -54,8 +54,9 @@ def model_name(row: Mapping[str, Any], models: str) -> str:
 
 
 def print_remark_on_ceilings(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Say what the scores without a ceiling mean, if there are any."""
-    if any(r["status"] == "ok" and r["score"] is not None and r.get("ceiling") is None for r in rows):
+    """Say what the scores of responses without a ceiling mean, if there are any."""
+    scored = [r for r in rows if r["status"] == "ok" and r["score"] is not None and r.get("n_neuroids") is not None]
+    if any(r.get("ceiling") is None for r in scored):
         print("no ceiling: single trials are not at hand, so the score is a share of all variance, noise included")
 
 

@@ -20,6 +20,7 @@ COMMANDS = (
     "doctor",
     "data",
     "data list",
+    "data add-tree",
     "data add",
     "data check",
     "data remove",

@@ -1,0 +1,63 @@
+"""Plans where a benchmark's own metric is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmark_core.cells import make_plan
+from benchmark_core.errors import InputError
+from benchmark_core.registry import Registry
+
+PLUGIN = """
+from benchmark_core import BenchmarkSpec, KFold, MetricSpec, ModelSpec, hookimpl
+
+
+@hookimpl
+def register_models():
+    return [ModelSpec(name="m", version=1, load=print)]
+
+
+@hookimpl
+def register_metrics():
+    return [MetricSpec(name="there", version=1, compute=print, accepts=("rdms", "responses"))]
+
+
+@hookimpl
+def register_benchmarks():
+    shared = {"version": 1, "stimuli": print, "target": print, "splits": KFold()}
+    return [
+        BenchmarkSpec(name="d.a", metric="absent", target_kind="rdms", **shared),
+        BenchmarkSpec(name="d.b", metric="there", **shared),
+    ]
+"""
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    return Registry([tmp_path], built_in=False, installed=False)
+
+
+def test_a_benchmark_whose_metric_is_absent_is_an_error_when_named(registry: Registry) -> None:
+    with pytest.raises(InputError, match=r"d\.a is scored by 'absent': unknown metric 'absent'"):
+        make_plan(registry, ["m"], ["d.a"])
+
+
+def test_and_is_left_out_with_a_note_when_a_glob_gives_it(registry: Registry) -> None:
+    cells, notes = make_plan(registry, ["m"], ["d.*"])
+    assert [cell.benchmark.name for cell in cells] == ["d.b"]
+    assert len(notes) == 1
+    assert notes[0].startswith("skipped: d.a is scored by 'absent'")
+
+
+def test_another_metric_scores_it(registry: Registry) -> None:
+    cells, notes = make_plan(registry, ["m"], ["d.*"], metric="there")
+    assert [cell.benchmark.name for cell in cells] == ["d.a", "d.b"]
+    assert notes == []
+
+
+def test_an_absent_metric_that_is_named_is_an_error(registry: Registry) -> None:
+    with pytest.raises(InputError, match=r"^unknown metric 'nowhere'"):
+        make_plan(registry, ["m"], ["d.*"], metric="nowhere")
