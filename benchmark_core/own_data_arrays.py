@@ -148,7 +148,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path") from None
     except (OSError, ValueError, TypeError, EOFError, OverflowError, MemoryError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error) or "pickled" in str(error):
+        if "pickle" in str(error) or "Python objects" in str(error):
             raise InputError(f"{path} holds Python objects, which are never opened; {what}") from None
         raise InputError(f"{path} cannot be read as a NumPy array ({error}); save it again with np.save") from None
 

@@ -346,7 +346,7 @@ class Versions:
         try:
             content = json.loads(path.read_bytes())
             return cls(path, {str(r): (int(version), str(data)) for r, (version, data) in content.items()})
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return cls(path)
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise InputError(
