@@ -14,7 +14,7 @@ from benchmark_core.atomic import write_atomically
 from benchmark_core.errors import InputError, MissingDataError
 from benchmark_core.home import bench_cache
 
-FORMAT = 1  # of what is remembered; raised when it changes
+FORMAT = 2  # of what is remembered; raised when it changes
 _READ: dict[Path, dict[str, Any]] = {}  # by this process
 
 

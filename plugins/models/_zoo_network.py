@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from plugins.models._trained_weights import mismatch, read_tensors
 _SERIES = re.compile(r"(.*?)_?\d+[a-z]?")
 _NOT_STAGES = re.compile(
     r"((aux|pos|head|patch|global|max|avg|pre|final)_?)?"
-    r"(head|heads|classifier|fc|embed|conv|bn|norm|act|pool|drop|dropout|logits|transition|downsample|stem|flatten|c?r?pe)"
+    r"(head|heads|final|classifier|fc|embed|conv|incre|downsamp|bn|norm|act|pool|drop|dropout|logits|transition|downsample|stem|flatten|c?r?pe)"
     r"(_?\d.*|s|out|_.*)?",
     re.IGNORECASE,
 )
 _DEEPEST = 3  # modules inside one another above the series of stages
 _SHARE = 0.4  # of the parameters that such a series holds at least
+_FEW = 3  # stages: where the library names more, they are taken
+_NEIGHBOUR = 0.02  # of the parameters that what lies beside it holds at least, to be a stage, too
 
 
 def describe_network(network: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
@@ -45,13 +47,15 @@ def describe_network(network: nn.Module, size: tuple[int, int]) -> dict[str, Any
     """
     modules = dict(network.named_modules())
     names = stages(network)
-    # Stages that are never called, or do not return one tensor, give way to what makes them up or surrounds them.
+    # Stages that are never called, or return no features, give way to what the library names, makes them up, or
+    # surrounds them.
+    named = [name for name in _library_names(network) if name in modules]
     inside = {stage: [f"{stage}.{child}" for child, _ in modules[stage].named_children()] for stage in names}
     others = [name for name in modules if name and "." not in name and not _NOT_STAGES.fullmatch(name)]
     shapes: dict[str, tuple[int, ...]] = {}
     handles = [
         modules[name].register_forward_hook(lambda _m, _i, output, name=name: _note(shapes, name, output))
-        for name in dict.fromkeys([*names, *(n for within in inside.values() for n in within), *others])
+        for name in dict.fromkeys([*names, *named, *(n for within in inside.values() for n in within), *others])
     ]
     try:
         with torch.inference_mode():
@@ -64,9 +68,12 @@ def describe_network(network: nn.Module, size: tuple[int, int]) -> dict[str, Any
         for handle in handles:
             handle.remove()
     last = [max((n for n in within if n in shapes), key=within.index, default="") for within in inside.values()]
-    layers = next(
-        (found for tried in (names, last, others) if (found := [name for name in tried if name in shapes])), ["output"]
+    of_series, of_library, of_parts, around = (
+        [name for name in tried if name in shapes] for tried in (names, named, last, others)
     )
+    if len(of_series) < _FEW < len(of_library):
+        of_series = of_library
+    layers = of_series or of_library or of_parts or around or ["output"]
     maps = [shape[1:] for name, shape in shapes.items() if name in layers and len(shape) == 4]
     return {
         "layers": layers,
@@ -86,8 +93,32 @@ def without_numbers(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _note(shapes: dict[str, tuple[int, ...]], name: str, output: Any) -> None:
-    if isinstance(output, Tensor) and output.ndim > 1:
-        shapes.setdefault(name, tuple(output.shape))
+    found = features_of(output, rows=1)
+    if found:
+        shapes.setdefault(name, tuple(found[0].shape))
+
+
+def features_of(output: Any, rows: int) -> list[Tensor]:
+    """Return those tensors of a module's output that are its features, each with a row for every image.
+
+    Of a list or a mapping (branches, resolutions) these are all tensors. Of a tuple (features, and what the next module
+    needs besides) it is the first one that has a row for every image; timm's own feature extraction takes the first, too.
+    """
+    found: list[Tensor] = []
+    if isinstance(output, Tensor):
+        found = [output]
+    elif isinstance(output, Mapping):
+        found = [value for value in output.values() if isinstance(value, Tensor)]
+    elif isinstance(output, (list, tuple)):
+        found = [value for value in output if isinstance(value, Tensor)]
+    fitting = [tensor for tensor in found if tensor.ndim > 1 and len(tensor) == rows]
+    return fitting[:1] if isinstance(output, tuple) else fitting
+
+
+def _library_names(network: nn.Module) -> list[str]:
+    """Return the modules whose outputs timm takes for the features of a network's stages; not all of them exist."""
+    told = getattr(network, "feature_info", None)
+    return [str(entry["module"]) for entry in told if isinstance(entry, dict)] if isinstance(told, list) else []
 
 
 def _prefix_tokens(network: nn.Module) -> int:
@@ -114,8 +145,27 @@ def stages(network: nn.Module) -> list[str]:
         largest = max(sizes, key=sizes.__getitem__, default=None)
         if largest is None or len(series[largest]) < 2 or sizes[largest] < _SHARE * everything:
             continue
-        return [f"{path}.{name}".lstrip(".") for name in _without_glue(parent, series[largest])]
+        names = [f"{path}.{name}".lstrip(".") for name in _without_glue(parent, series[largest])]
+        return _with_neighbours(network, path, names) if "." in path else names
     return []
+
+
+def _with_neighbours(network: nn.Module, path: str, names: list[str]) -> list[str]:
+    """Put what lies beside the container ``path`` of a series before and after it, as in the backbones of detectors.
+
+    A neighbour is one stage, or, if it is only a list of modules, as many as that has.
+    """
+    around, _, own = path.rpartition(".")
+    parent = network.get_submodule(around)
+    found: list[str] = []
+    for name, module in parent.named_children():
+        children = [child for child, _ in module.named_children()]
+        if name == own:
+            found += names
+        elif children and not _NOT_STAGES.fullmatch(name) and _size(module) > _NEIGHBOUR * _size(parent):
+            listed = isinstance(module, nn.ModuleList)
+            found += [f"{around}.{name}.{child}" for child in children] if listed else [f"{around}.{name}"]
+    return found
 
 
 def _parents(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -172,9 +222,21 @@ class ZooNetwork(HookedModel):
         super().__init__(network)
         self.pool, self.class_token = pool, class_token
         self.prefix_tokens, self.channels_last = prefix_tokens, channels_last
+        self._rows = 1
+
+    def features(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Return the outputs of layers; several tensors of one layer lie side by side."""
+        self._rows = len(images)
+        return super().features(images, layers)
 
     def read(self, output: Any, layer: str) -> Tensor:
         """Return a layer's output as the parameters ask for, flattened to (B, P) float32 on the CPU."""
+        found = [] if isinstance(output, Tensor) else features_of(output, self._rows)
+        if not found:
+            return self._read(output, layer)
+        return torch.cat([self._read(tensor, layer) for tensor in found], dim=1)
+
+    def _read(self, output: Any, layer: str) -> Tensor:
         plain = self.pool == "none" and self.class_token
         if plain or not isinstance(output, Tensor) or output.ndim not in (3, 4):
             return flatten(output, layer)

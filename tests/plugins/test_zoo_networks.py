@@ -71,7 +71,7 @@ def test_stages(name: str, layers: list[str]) -> None:
 
 
 def test_description() -> None:
-    """A transformer's class token and channels that come last are found; stages that return no tensor are not read."""
+    """A transformer's class token and channels that come last are found; of a tuple the first tensor counts."""
     assert describe_network(network("vit_b_32"), (224, 224))["prefix_tokens"] == 1
     swin = describe_network(network("swin_t"), (224, 224))
     assert swin["channels_last"]
@@ -89,7 +89,7 @@ def test_description() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.block2(self.block1(x)[0])
 
-    assert describe_network(Odd().to("meta"), (4, 4))["layers"] == ["block2"]
+    assert describe_network(Odd().to("meta"), (4, 4))["layers"] == ["block1", "block2"]
 
 
 def test_models_of_a_zoo(registry: Registry) -> None:
