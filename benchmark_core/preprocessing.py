@@ -154,21 +154,36 @@ class ShuffledPixels:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """Return an image with 8 bits a channel.
+    """Return an image with 8 bits a channel, of which everybody sees the same pixels.
+
+    Grey, palette and CMYK images pass (and become RGB as Pillow converts them), and so does an alpha channel that hides
+    nothing.
 
     Raises
     ------
     InputError
-        For images whose pixels are floating-point or 32-bit numbers, which have no agreed range.
+        For images whose pixels are floating-point or 32-bit numbers, which have no agreed range; with transparent
+        pixels, which look different on every background; or with an EXIF tag that turns them, which some programs obey
+        and others do not: what was shown cannot be told then.
     """
     import numpy as np
     from PIL import Image
 
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        raise InputError("it has transparent pixels; save it on the background on which it was shown")
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    if orientation in range(2, 9):
+        raise InputError(
+            f"its EXIF orientation is {orientation}, not upright; save it as it was shown, without that tag"
+        )
     if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to 255, that is, to white
         return Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise InputError(f"images of mode {image.mode!r} have no agreed range; convert them to 8 bits")
     return image
+
+
+_EXIF_ORIENTATION = 0x0112
 
 
 @cache

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from typing import Any, Literal
 
 import numpy as np
@@ -86,6 +88,44 @@ def test_16_bit_grey_keeps_its_levels() -> None:
     assert image.mode.startswith("I;16")
     values = Preprocessing(size=(8, 8), **GREY)(image)
     np.testing.assert_allclose(values[0], levels / 65535, atol=0.5 / 255 + 1e-7)
+
+
+def test_16_bit_colours_keep_their_upper_8_bits() -> None:
+    """A PNG with three 16-bit channels, written by hand (Pillow cannot)."""
+    levels = np.random.default_rng(0).integers(0, 65536, (8, 8, 3), dtype=np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    values = Preprocessing(size=(8, 8), **PLAIN)(Image.open(io.BytesIO(png)))
+    np.testing.assert_allclose(values, levels.transpose(2, 0, 1) / 65535, atol=1 / 255)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_are_refused(mode: str) -> None:
+    """What they look like depends on a background that only the experimenter knows; alpha that hides nothing passes."""
+    image = photograph(8, 8).convert("RGBA")
+    image.paste((10, 20, 30, 128), (0, 0, 4, 8))
+    image = image.convert(mode) if mode != "P" else image.quantize(8)
+    with pytest.raises(InputError, match="it has transparent pixels; save it on the background on which it was shown"):
+        Preprocessing()(image)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_turned_by_a_tag_are_refused(orientation: int) -> None:
+    """Some programs obey EXIF and others do not."""
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    photograph(8, 8).save(file, format="JPEG", exif=exif)
+    image = Image.open(io.BytesIO(file.getvalue()))
+    if orientation == 1:
+        Preprocessing()(image)
+        return
+    with pytest.raises(InputError, match=f"its EXIF orientation is {orientation}, not upright"):
+        Preprocessing()(image)
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])

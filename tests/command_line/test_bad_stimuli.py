@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from bench_command import Bench, flip, forge_manifest
 from PIL import Image
@@ -31,8 +34,13 @@ def check_one_failure(bench: Bench, home: Path, benchmark: str, status: int, *wo
 
 def cut(path: Path) -> None:
     """Cut an image short, and say in the manifests that it is meant to be so."""
+    put(path, path.read_bytes()[:250])
+
+
+def put(path: Path, content: bytes) -> None:
+    """Replace an image, and say in the manifests that it is meant to be so."""
     before = file_sha256(path)
-    path.write_bytes(path.read_bytes()[:250])
+    path.write_bytes(content)
     part = path.parent.parent
     stimuli = part / "stimuli.csv"
     stimuli.write_text(stimuli.read_text().replace(before, file_sha256(path)))
@@ -44,8 +52,29 @@ def replace(path: Path) -> None:
 
 
 def make_text(path: Path) -> None:
-    path.write_text("not an image")
-    cut(path)
+    put(path, b"not an image")
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, format=kind, **options)
+    return out.getvalue()
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(Image.new("RGB", (12, 12)), "JPEG", exif=exif)
+
+
+def see_through() -> bytes:
+    image = Image.new("RGBA", (12, 12), (9, 99, 199, 255))
+    image.putpixel((3, 4), (9, 99, 199, 254))
+    return encoded(image)
+
+
+def palette_with_a_hole() -> bytes:
+    return encoded(Image.linear_gradient("L").resize((12, 12)).quantize(8), transparency=0)
 
 
 def make_folder(path: Path) -> None:
@@ -67,6 +96,37 @@ IMAGES: dict[str, tuple[Callable[[Path], object], int, list[str]]] = {
     "a folder": (make_folder, 2, ["cannot read the image of stimulus_id 'toy/07'", "Is a directory"]),
     "all deleted": (lambda p: shutil.rmtree(p.parent), 3, ["'toy/00' is missing"]),
 }
+
+
+IMAGES |= {
+    "transparent pixels": (lambda p: put(p, see_through()), 2, ["'toy/07': it has transparent pixels; save it on the"]),
+    "a palette with a hole": (lambda p: put(p, palette_with_a_hole()), 2, ["'toy/07': it has transparent pixels"]),
+    "turned by EXIF": (lambda p: put(p, turned()), 2, ["'toy/07': its EXIF orientation is 6, not upright; save it as"]),
+    "floating-point": (
+        lambda p: put(p, encoded(Image.new("F", (12, 12)), "TIFF")),
+        2,
+        ["'toy/07': images of mode 'F' have no agreed range; convert them to 8 bits"],
+    ),
+}
+KINDS = {
+    "grey": lambda image: encoded(image.convert("L")),
+    "an alpha channel that hides nothing": lambda image: encoded(image.convert("RGBA")),
+    "grey with alpha": lambda image: encoded(image.convert("LA")),
+    "palette": lambda image: encoded(image.quantize(16)),
+    "CMYK": lambda image: encoded(image.convert("CMYK"), "JPEG"),
+    "16 bits": lambda image: encoded(Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)),
+    "black and white": lambda image: encoded(image.convert("1")),
+}
+
+
+def test_images_of_any_kind_become_rgb_or_grey(bench: Bench, part: Path) -> None:
+    """Among the others, one of each."""
+    for number, make in enumerate(KINDS.values()):
+        path = part / "images" / f"{number:02d}.jpg"
+        put(path, make(Image.open(path).convert("RGB")))
+    done = bench(*MODEL, "--benchmark", "toy.V4")
+    assert done.status == 0, done.stderr
+    assert done.results[0]["n_stimuli"] == 40
 
 
 @pytest.mark.parametrize("case", IMAGES)
