@@ -1,7 +1,7 @@
 """Reading the responses of Majaj, Hong et al. (2015): Brain-Score's single trials, and averages of one animal and region.
 
 The assembly of single trials has 148 480 presentations of 256 neuroids. It is read in blocks of its first axis, and only
-the trials of one region are held: 3200 stimuli x 51 repetitions x 168 neuroids in float64 are 219 MB.
+the trials of one region are held: 3200 stimuli x 51 repetitions x 168 neuroids, say, are 219 MB in float64.
 """
 
 from __future__ import annotations
