@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY
 
 from benchmark_core.errors import InputError, MissingDataError
 from benchmark_core.identifiers import split_identifier
@@ -20,7 +19,7 @@ from benchmark_core.registry import Registry
 from benchmark_core.specs import Resolved, import_target
 from benchmark_core.torch_models import HookedModel
 
-TABLE = REPOSITORY / "leaderboard" / "published_scores.csv"
+TABLE = Path(__file__).resolve().parent.parent / "leaderboard" / "published_scores.csv"
 if not TABLE.is_file():
     pytest.skip(f"no table of published scores: {TABLE}", allow_module_level=True)
 
@@ -135,7 +134,9 @@ def weightless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Res
             with torch.device("meta"):
                 expected = build().state_dict()
             found["weights"] = str(tmp_path / "zeros.pth")
-            torch.save({k: torch.zeros((), dtype=t.dtype).expand(t.shape) for k, t in expected.items()}, found["weights"])
+            torch.save(
+                {k: torch.zeros((), dtype=t.dtype).expand(t.shape) for k, t in expected.items()}, found["weights"]
+            )
         return found
 
     return parameters
