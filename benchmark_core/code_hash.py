@@ -9,10 +9,8 @@ What belongs to an installed package or to the standard library enters as its na
 from __future__ import annotations
 
 import copyreg
-import dis
 import enum
 import hashlib
-import importlib
 import logging
 import re
 import threading
@@ -27,6 +25,7 @@ import numpy as np
 import torch
 
 from benchmark_core.code_origin import is_library_file, library_name
+from benchmark_core.code_references import cell_content, globals_of, names_in
 from benchmark_core.errors import InputError
 from benchmark_core.weights_hash import feed, tensor_hash
 
@@ -259,17 +258,17 @@ class _Walker:
 
     def function(self, function: types.FunctionType, where: str) -> None:
         code, space = function.__code__, function.__globals__
-        cells = [_content(cell) for cell in function.__closure__ or ()]
+        cells = [cell_content(cell) for cell in function.__closure__ or ()]
         if is_library_file(code.co_filename):
             name = f"{library_name(space.get('__name__')) or space.get('__name__')}:{code.co_qualname}"
             self.feed("library function", name.encode())
         else:
             self.feed("function")
             self.code(code, where)
-            for name, value in sorted(_referred(code, space).items()):
+            for name, value in sorted(globals_of(code, space).items()):
                 self.feed("global", name.encode())
                 if isinstance(value, types.ModuleType):
-                    self.members(value, _names(code), f"{where} -> {name}", {id(value)})
+                    self.members(value, names_in(code), f"{where} -> {name}", {id(value)})
                 else:
                     self.visit(value, f"{where} -> {name}")
         self.items("defaults", (function.__defaults__, function.__kwdefaults__), where)
@@ -333,7 +332,6 @@ class _Walker:
         self.named("attributes", attributes, where)
 
 
-_READS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 _SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 _NAMED = (
     types.BuiltinFunctionType,
@@ -362,48 +360,3 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
         for name in (slots,) if isinstance(slots, str) else slots:
             if name not in ("__dict__", "__weakref__") and hasattr(value, name):
                 yield name, getattr(value, name)
-
-
-def _content(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not yet assigned
-        return None
-
-
-def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _nested(constant)
-
-
-def _names(code: types.CodeType) -> set[str]:
-    return {name for part in _nested(code) for name in part.co_names}
-
-
-def _referred(code: types.CodeType, space: dict[str, Any]) -> dict[str, Any]:
-    """Return the globals that code reads, and the modules of the user's that it imports, by name."""
-    found: dict[str, Any] = {}
-    for part in _nested(code):
-        for instruction in dis.get_instructions(part):
-            name = instruction.argval
-            if instruction.opname in _READS and name in space:
-                found[name] = space[name]
-            elif instruction.opname == "IMPORT_NAME":
-                module = _imported(str(name), space.get("__package__") or "")
-                if module is not None:
-                    found[f"import {name}"] = module
-    return found
-
-
-def _imported(name: str, package: str) -> types.ModuleType | None:
-    """Return a module that code imports when it runs, unless it is a library's or cannot be imported."""
-    for candidate in (name, f"{package}.{name}".rstrip(".")) if package else (name,):
-        if not candidate or library_name(candidate):
-            continue
-        try:
-            return importlib.import_module(candidate)
-        except Exception:  # it would fail in the forward pass too, or is never reached there
-            continue
-    return None

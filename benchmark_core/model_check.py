@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +14,8 @@ from PIL import Image
 
 from benchmark_core.errors import InputError
 from benchmark_core.extraction import numeric_policy
-from benchmark_core.own_module import (
-    TOLERANCE,
-    borrowed,
-    check_module,
-    forward_errors,
-    identify,
-    input_dtype,
-    inputs_of,
-    name_of,
-)
+from benchmark_core.observation import agree, named_parts, observe, problem_of
+from benchmark_core.own_module import borrowed, check_module, identify, input_dtype, inputs_of, name_of
 from benchmark_core.own_preprocessing import as_preprocessing
 from benchmark_core.torch_models import OUTPUT, HookedModel, seeded_globals
 
@@ -263,20 +255,20 @@ def check_model(
         images = images.to(device=first.device if first is not None else "cpu", dtype=input_dtype(own))
         once, alone = observe(model, images), observe(model, images[:1])
         marked = [name for name, seen in once.items() if seen.marks is not None]
-        same = all(_agree(once[name], alone.get(name), images.dtype, 1) for name in marked)
+        same = all(agree(once[name], alone.get(name), images.dtype, 1) for name in marked)
         # Passes that disagree may do so because of chance or because of the batch: a third one tells.
         again = once if same else observe(model, images)
     layers, random, mixed, wild = [], False, False, False
-    for name, part in [*_named(module).items(), (OUTPUT, module)]:
+    for name, part in [*named_parts(module).items(), (OUTPUT, module)]:
         seen = once.get(name)
-        problem = _problem(seen, len(images))
+        problem = problem_of(seen, len(images))
         shape = seen.shape[1:] if seen and seen.shape and seen.shape[0] == len(images) else None
         if seen is not None and seen.marks is not None:
             if not torch.isfinite(seen.marks).all():
                 wild, problem = True, "gives values that are not finite"
-            elif not _agree(seen, again.get(name), images.dtype, len(images)):
+            elif not agree(seen, again.get(name), images.dtype, len(images)):
                 random, problem = True, "gives other values for the same image each time"
-            elif not _agree(seen, alone.get(name), images.dtype, 1):
+            elif not agree(seen, alone.get(name), images.dtype, 1):
                 mixed, problem = True, "depends on the other images of the batch"
         layers.append(LayerCheck(name, type(part).__name__, shape, seen.calls if seen else 0, problem))
     tensors = [*module.parameters(), *module.buffers()]
@@ -295,95 +287,6 @@ def check_model(
         problems=tuple(problems),
         seconds=time.perf_counter() - started,
     )
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a forward pass showed of one module.
-
-    Parameters
-    ----------
-    kind
-        Class of what it returned.
-    shape
-        Shape of that, if it is a tensor.
-    marks
-        (B, 2) float32, norm and a fixed linear combination of each image's values, by which two passes are compared;
-        None where the first dimension is not the batch.
-    calls
-        How often the module was called.
-    """
-
-    kind: str
-    shape: tuple[int, ...] | None
-    marks: torch.Tensor | None
-    calls: int = 1
-
-
-def observe(model: HookedModel, images: torch.Tensor) -> dict[str, Seen]:
-    """Run one forward pass and return what every module that was reached gave at its first call.
-
-    Raises
-    ------
-    ModelError
-        If forward fails.
-    """
-    found: dict[str, Seen] = {}
-
-    def look(name: str, output: Any) -> None:
-        if name in found:
-            found[name] = replace(found[name], calls=found[name].calls + 1)
-        elif not isinstance(output, torch.Tensor):
-            found[name] = Seen(type(output).__name__, None, None)
-        else:
-            whole = output.ndim > 0 and output.shape[0] == len(images) and output.numel() > 0
-            found[name] = Seen("Tensor", tuple(output.shape), _marks(output) if whole else None)
-
-    # A hook that returned something would replace the module's output.
-    handles = [
-        part.register_forward_hook(lambda _module, _inputs, output, name=name: look(name, output))
-        for name, part in _named(model.module).items()
-    ]
-    try:
-        with forward_errors(images):
-            look(OUTPUT, model.module(images))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
-
-
-def _marks(output: torch.Tensor) -> torch.Tensor:
-    rows = output.detach().reshape(output.shape[0], -1).to(torch.float32)
-    weights = torch.cos(torch.arange(rows.shape[1], device=rows.device, dtype=torch.float32))
-    return torch.stack([torch.linalg.vector_norm(rows, dim=1), rows @ weights], dim=1).cpu()
-
-
-def _agree(one: Seen | None, other: Seen | None, dtype: torch.dtype, rows: int) -> bool:
-    """Whether the first ``rows`` images gave the same in two passes, up to rounding."""
-    if one is None or other is None or one.marks is None or other.marks is None:
-        return False
-    if one.shape is None or other.shape is None or one.shape[1:] != other.shape[1:]:
-        return False
-    a, b = one.marks[:rows], other.marks[:rows]
-    return bool(((a - b).abs() <= TOLERANCE[dtype.itemsize] * a[:, :1]).all())
-
-
-def _problem(seen: Seen | None, rows: int) -> str | None:
-    """Return why a layer's output is no (B, P) features, or None."""
-    if seen is None:
-        return "is never reached in forward"
-    if seen.shape is None:
-        return f"returns {seen.kind}, not a tensor; choose a module inside it"
-    if not seen.shape:
-        return "returns a single number for a whole batch"
-    if seen.shape[0] != rows:
-        return f"has shape {seen.shape} for a batch of {rows}: its first dimension is not the batch"
-    return "has no features" if seen.marks is None else None
-
-
-def _named(module: torch.nn.Module) -> dict[str, torch.nn.Module]:
-    return {name: part for name, part in module.named_modules(remove_duplicate=False) if name}
 
 
 def _noise(n: int, preprocessing: Preprocessing) -> torch.Tensor:

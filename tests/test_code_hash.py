@@ -281,6 +281,19 @@ def test_a_users_own_module_of_functions_counts_where_it_is_used(
         assert function("def scale(x): return x * 2\ndef other(x): return x", use) != plain
 
 
+def test_a_module_that_is_not_imported_yet_counts_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "lab_late").mkdir()
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec("def f(x):\n  from lab_late.shapes import scale\n  return scale(x)", space)
+    found = set()
+    for text in ("raise SystemExit('it ran')", "def scale(x): return x", "def scale(x): return 2 * x"):
+        (tmp_path / "lab_late" / "shapes.py").write_text(text, encoding="utf-8")
+        found.add(code_hash(space["f"], "f"))
+    assert len(found) == 3
+    assert "lab_late" not in sys.modules
+
+
 def test_transforms_of_a_library() -> None:
     def hashed(size: int, factor: float) -> str:
         steps = [transforms.Resize(size), transforms.ToTensor(), transforms.Lambda(lambda x: x * factor)]
