@@ -12,6 +12,7 @@ Randomised subspace iteration: Halko, Martinsson & Tropp (2011), SIAM Review 53:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,8 @@ from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError
 from benchmark_core.keys import digest
 from benchmark_core.representation import Representation
+from benchmark_core.specs import Resolved
+from benchmark_core.splits import Splits
 from benchmark_core.stimuli import name_ids
 
 LARGEST_KERNEL = 16_384
@@ -40,6 +43,72 @@ class Blocks(Protocol):
 
     def blocks(self, layer: str) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first feature, (n, b) float32) over all features; the array may be reused."""
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What layers are boiled down to instead of kernels: leading components of these training stimuli."""
+
+    train_ids: tuple[str, ...]
+    n_components: int
+
+    def key(self, representation_key: str) -> str:
+        """Return the key under which the components of a representation are stored."""
+        return components_key(representation_key, self.train_ids, self.n_components)
+
+    def from_spool(
+        self,
+        spool: Blocks,
+        layer: str,
+        stimulus_ids: Sequence[str],
+        *,
+        key: str,
+        backend: Backend,
+        exact: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Representation:
+        """Reduce a layer; in the place of :func:`benchmark_core.representation.from_spool`."""
+        return components_from_spool(
+            spool,
+            layer,
+            stimulus_ids,
+            self.train_ids,
+            self.n_components,
+            key=key,
+            backend=backend,
+            exact=exact,
+            progress=progress,
+        )
+
+
+def reduction_for(metric: Resolved, splits: Splits, n_stimuli: int) -> Reduction | None:
+    """Return what a metric's layers are reduced to, or None where it gets kernels.
+
+    It gets components where there are more than ``LARGEST_KERNEL`` stimuli, a single training set, and a metric that
+    says how many components suffice.
+    """
+    if n_stimuli <= LARGEST_KERNEL or not metric.spec.components or len(splits.folds) != 1 or splits.by_subject:
+        return None
+    return Reduction(splits.folds[0].train, int(metric.parameters[metric.spec.components] or 0))
+
+
+@dataclass(frozen=True)
+class FirstFeatures:
+    """The first features of a layer, by blocks: a narrower model's, where they are a wider one's first."""
+
+    source: Blocks
+    width: int
+
+    def n_features(self, layer: str) -> int:
+        """Number of features."""
+        return self.width
+
+    def blocks(self, layer: str) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (first feature, (n, b) float32)."""
+        for first, block in self.source.blocks(layer):
+            yield first, block[:, : self.width - first]
+            if first + block.shape[1] >= self.width:
+                return
 
 
 def components_key(representation_key: str, train_ids: Sequence[str], n_components: int) -> str:

@@ -307,6 +307,10 @@ class MetricSpec:
         Kinds of target it can score.
     n_models
         Smallest and largest number of models it takes.
+    components
+        Name of the parameter that says how many principal components of the training stimuli suffice, if they do.
+        Where there are too many stimuli for a kernel, and one training set, the metric then gets those components
+        (as a representation that holds them as its features).
     description, reference
         One line for people, and the paper.
     """
@@ -317,6 +321,7 @@ class MetricSpec:
     parameters: tuple[Parameter, ...] = ()
     accepts: tuple[TargetKind, ...] = ("responses",)
     n_models: tuple[int, int] = (1, 1)
+    components: str = ""
     description: str = ""
     reference: str = ""
     origin: str = field(default="", compare=False)
@@ -325,6 +330,8 @@ class MetricSpec:
         if not NAME.fullmatch(self.name):
             raise InputError(f"{self.name!r} cannot be a metric's name: use letters, digits and . _ - / +")
         _check_declaration("metric", self.name, self.parameters)
+        if self.components and self.components not in [p.name for p in self.parameters if p.type == "int"]:
+            raise InputError(f"metric {self.name!r}: {self.components!r} is not one of its int parameters")
         if not self.origin:
             object.__setattr__(self, "origin", _caller())
 

@@ -12,8 +12,18 @@ from sklearn.decomposition import PCA
 
 from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError
-from benchmark_core.randomised_pca import components_from_spool, components_key
+from benchmark_core.identifiers import Parameter
+from benchmark_core.randomised_pca import (
+    LARGEST_KERNEL,
+    FirstFeatures,
+    Reduction,
+    components_from_spool,
+    components_key,
+    reduction_for,
+)
 from benchmark_core.representation import Representation
+from benchmark_core.specs import MetricSpec, Resolved, resolve
+from benchmark_core.splits import KFold, fixed_split
 from benchmark_core.spool import Spool
 
 N, N_TRAIN = 260, 180
@@ -174,6 +184,38 @@ def test_keys_depend_on_training_set_and_count() -> None:
     }
     assert len(keys) == 4
     assert components_key("r", ["b", "a"], 5) in keys
+
+
+def metric(components: str = "k", k: int = 7) -> Resolved:
+    spec = MetricSpec(
+        name="m", version=1, compute=print, parameters=(Parameter("k", "int", k, minimum=1),), components=components
+    )
+    return resolve(spec, "m", {})
+
+
+def test_reduction_is_for_many_stimuli_one_training_set_and_metrics_that_need_no_more() -> None:
+    split = fixed_split(TRAIN, [i for i in IDS if i not in TRAIN])
+    reduction = reduction_for(metric(), split, LARGEST_KERNEL + 1)
+    assert reduction == Reduction(tuple(TRAIN), 7)
+    assert reduction.key("r") == components_key("r", TRAIN, 7)
+    assert reduction_for(metric(), split, LARGEST_KERNEL) is None
+    assert reduction_for(metric(components=""), split, LARGEST_KERNEL + 1) is None
+    assert reduction_for(metric(), KFold(2).assign(IDS), LARGEST_KERNEL + 1) is None
+    with pytest.raises(InputError, match="'other' is not one of its int parameters"):
+        metric(components="other")
+
+
+@pytest.mark.parametrize("width", [60, 90, 200])
+def test_first_features_of_a_wider_layer(width: int) -> None:
+    values = features(300, "fast")
+    source = Held(values)
+    reduction = Reduction(tuple(TRAIN), 6)
+    found = reduction.from_spool(FirstFeatures(source, width), "layer", IDS, key="k", backend=Backend())
+    narrow = components_from_spool(Held(values[:, :width]), "layer", IDS, TRAIN, 6)
+    assert (found.n_features, found.key) == (width, "k")
+    assert found.features is not None
+    assert narrow.features is not None
+    assert np.array_equal(found.features, narrow.features)
 
 
 def test_bad_input() -> None:

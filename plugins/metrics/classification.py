@@ -16,6 +16,7 @@ def register_metrics() -> list[MetricSpec]:
             version=1,
             compute="plugins.metrics._classification:compute",
             accepts=("labels",),
+            components="components",
             parameters=(
                 Parameter(
                     "classifier",
