@@ -15,6 +15,7 @@ from benchmark_core.specs import BenchmarkSpec, MetricSpec, ModelSpec, Resolved
 from benchmark_core.tables import print_table
 
 KINDS = ("models", "benchmarks", "metrics")
+_EXAMPLES = {"responses": "simulated.V4", "labels": "scenes15.test", "rdms": "kriegeskorte92.hIT"}
 
 
 def listing(registry: Registry, kind: str | None = None, pattern: str | None = None) -> dict[str, Any]:
@@ -200,7 +201,7 @@ def _metric_information(registry: Registry, spec: MetricSpec) -> dict[str, Any]:
         "models": list(spec.n_models),
         "parameters": [_parameter(p, p.default) for p in spec.parameters],
         "origin": spec.origin,
-        "example": f"bench run --model pixels --benchmark simulated.V4 --metric {spec.name}",
+        "example": f"bench run --model pixels --benchmark {_EXAMPLES[spec.accepts[0]]} --metric {spec.name}",
     }
 
 
