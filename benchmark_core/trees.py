@@ -255,8 +255,10 @@ def splits_of_tree(stimuli: StimulusSet) -> Splits:
     return Splits(tuple(folds))
 
 
-def tree_benchmark(dataset: DatasetSpec, part: str, name: str, description: str, reference: str = "") -> BenchmarkSpec:
-    """Return the benchmark of a part that :func:`import_tree` wrote."""
+def tree_benchmark(
+    dataset: DatasetSpec, part: str, name: str, description: str, reference: str = "", origin: str = ""
+) -> BenchmarkSpec:
+    """Return the benchmark of a part that :func:`import_tree` wrote; ``origin`` says where it is defined."""
     return BenchmarkSpec(
         name=name,
         version=1,
@@ -269,6 +271,7 @@ def tree_benchmark(dataset: DatasetSpec, part: str, name: str, description: str,
         needs=(dataset,),
         description=description,
         reference=reference,
+        origin=origin,
     )
 
 
@@ -328,5 +331,6 @@ def added_trees() -> list[BenchmarkSpec]:
         for part in parts:
             kind = "test" if part == SPLIT else "all"
             text = "test images, components of the training images" if part == SPLIT else "all images in five folds"
-            benchmarks.append(tree_benchmark(dataset, part, f"{name}.{kind}", f"Categories of your {name}: {text}"))
+            description, origin = f"Categories of your {name}: {text}", str(bench_home() / "data" / name / part)
+            benchmarks.append(tree_benchmark(dataset, part, f"{name}.{kind}", description, origin=origin))
     return benchmarks

@@ -31,5 +31,6 @@ def register_benchmarks() -> Iterable[BenchmarkSpec]:
             "places.val",
             "Categories of scenes (365): validation images, on components of the training subset",
             REFERENCE,
+            origin=__file__,
         )
     ]

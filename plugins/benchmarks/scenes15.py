@@ -52,5 +52,6 @@ def register_benchmarks() -> Iterable[BenchmarkSpec]:
             "scenes15.test",
             "Categories of scenes (15): test photographs, on components of the training photographs",
             "Lazebnik, Schmid & Ponce (2006), Beyond bags of features, CVPR",
+            origin=__file__,
         )
     ]
