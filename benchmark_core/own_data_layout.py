@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from benchmark_core.errors import InputError
 from benchmark_core.own_data_recordings import (
     Recording,
     check_ids,
+    check_padding,
     check_repetitions,
     rank_labels,
     ranked,
@@ -39,6 +42,12 @@ REPETITIONS = (
     "reps", "trials", "presentation",
 )  # fmt: skip
 SUBJECTS = ("subject", "subject_id", "animal", "monkey", "participant", "mouse", "subjects", "animals")
+# Columns that are no neuroids although they may hold numbers.
+BOOKKEEPING = (
+    "index", "session", "session_id", "block", "run", "date", "time", "onset", "duration", "order", "trial_index",
+    "category", "label", "object", "group", "split", "fold",
+)  # fmt: skip
+_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # a running number that pandas wrote
 KINDS = ("region", "subject")
 Key = tuple[str | None, str | None]  # region and subject
 REGIONS = ("region", "area", "roi", "brain_area", "regions", "areas")
@@ -148,7 +157,12 @@ def read_table(table: Table, hints: Hints, region: str | None, subject: str | No
         response = table.column(response or "response", "of responses; name it with --response-column")
         return _read_long(table, (ids, neuroid, response), special, kept, (region, subject))
     taken = {ids, *kept, *(name for name in special.values() if name)}
-    neuroids = [name for name in columns if name not in taken and name]
+    neuroids = [name for name in columns if name not in taken and not _INDEX.fullmatch(name)]
+    odd = known(neuroids, BOOKKEEPING)
+    if odd is not None:
+        raise InputError(
+            f"{table.path}: by its name the column {odd!r} is no neuroid; leave it out with --ignore {odd!r}, or rename it"
+        )
     if not neuroids:
         raise InputError(
             f"{table.path} has no column of responses beside {', '.join(map(repr, sorted(taken)))}; expected one for each "
@@ -236,14 +250,16 @@ def _read_long(
         stimuli, stimulus_at = np.unique(texts[ids].array[rows], return_inverse=True)
         neuroids, neuroid_at = np.unique(texts[neuroid].array[rows], return_inverse=True)
         pairs = stimulus_at.astype(np.int64) * len(neuroids) + neuroid_at
+        shown = texts[ids]
         within = None
         if special["repetition"] is not None:
-            labels = [texts[special["repetition"]].names[c] for c in texts[special["repetition"]].array[rows]]
-            shown = [texts[ids].names[c] for c in texts[ids].array[rows]]
-            check_repetitions(table.path, pairs, labels, shown)
-            within = rank_labels(labels)
+            numbers = texts[special["repetition"]]
+            within = rank_labels(numbers.names)[numbers.array[rows]]
+            check_repetitions(table.path, pairs, within, partial(_named, shown, numbers, rows))
         order, rank = ranked(pairs, within)
-        stacked = np.full((len(stimuli), int(rank.max()) + 1, len(neuroids)), np.nan)
+        shape = (len(stimuli), int(rank.max()) + 1, len(neuroids))
+        check_padding(table.path, shape, len(rows), shown.names[stimuli[stimulus_at[order][rank.argmax()]]])
+        stacked = np.full(shape, np.nan)
         stacked[stimulus_at[order], rank, neuroid_at[order]] = values[rows[order]]
         found.append(
             Recording(
@@ -257,6 +273,11 @@ def _read_long(
             )
         )
     return found
+
+
+def _named(ids: Codes, repetitions: Codes, rows: np.ndarray, row: int) -> tuple[str, str]:
+    at = rows[row]
+    return ids.names[ids.array[at]], repetitions.names[repetitions.array[at]]
 
 
 class Codes:
@@ -327,5 +348,6 @@ def _of_stimuli(path: Path, column: str, ids: Sequence[str], texts: Sequence[str
 
 
 def _of_coded(path: Path, column: str, ids: Codes, texts: Codes) -> dict[str, str]:
-    pairs = np.unique(np.stack([ids.array, texts.array], axis=1), axis=0)
-    return _of_stimuli(path, column, [ids.names[a] for a, _ in pairs], [texts.names[b] for _, b in pairs])
+    n = len(texts.names)
+    stimuli, values = np.divmod(np.unique(ids.array * n + texts.array), n)
+    return _of_stimuli(path, column, [ids.names[i] for i in stimuli], [texts.names[i] for i in values])

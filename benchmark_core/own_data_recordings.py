@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from benchmark_core.assembly import Responses
 from benchmark_core.errors import InputError
 from benchmark_core.stimuli import name_ids
 
+MUCH = 4_000_000_000  # bytes
 ANY_REGION, ANY_SUBJECT = "all", "subject1"  # where nothing names them
 
 
@@ -95,27 +97,58 @@ def stack_presentations(
         return names, values[:, None, :]
     code_of = {stimulus_id: code for code, stimulus_id in enumerate(names)}
     codes = np.fromiter((code_of[i] for i in ids), dtype=np.int64, count=len(ids))
-    order, rank = ranked(codes, None if repetitions is None else rank_labels(repetitions))
+    within = None
     if repetitions is not None:
-        check_repetitions(source, codes, repetitions, ids)
-    stacked = np.full((len(names), int(rank.max()) + 1, values.shape[1]), np.nan)
+        within = rank_labels(repetitions)
+        check_repetitions(source, codes, within, lambda row: (ids[row], repetitions[row]))
+    order, rank = ranked(codes, within)
+    shape = (len(names), int(rank.max()) + 1, values.shape[1])
+    check_padding(source, shape, values.size, names[int(codes[order][rank.argmax()])])
+    stacked = np.full(shape, np.nan)
     stacked[codes[order], rank] = values[order]
     return names, stacked
 
 
-def check_repetitions(source: Path, codes: np.ndarray, repetitions: Sequence[str], what: Sequence[str]) -> None:
+def check_repetitions(
+    source: Path, codes: np.ndarray, within: np.ndarray, name: Callable[[int], tuple[str, str]]
+) -> None:
     """Check that nothing has one repetition twice.
+
+    Parameters
+    ----------
+    source
+        Named in errors.
+    codes, within
+        What each row is a response of, and which repetition.
+    name
+        Returns stimulus and repetition of a row.
 
     Raises
     ------
     InputError
         Naming the first that has.
     """
-    seen: set[tuple[int, str]] = set()
-    for code, repetition, name in zip(codes.tolist(), repetitions, what, strict=True):
-        if (code, repetition) in seen:
-            raise InputError(f"{source}: {name!r} has the repetition {repetition!r} twice; number repetitions apart")
-        seen.add((code, repetition))
+    order = np.lexsort((within, codes))
+    twice = np.flatnonzero((np.diff(codes[order]) == 0) & (np.diff(within[order]) == 0))
+    if len(twice):
+        stimulus_id, repetition = name(int(order[twice + 1].min()))
+        raise InputError(f"{source}: {stimulus_id!r} has the repetition {repetition!r} twice; number repetitions apart")
+
+
+def check_padding(source: Path, shape: tuple[int, ...], n_values: int, most: str) -> None:
+    """Check that padding to the stimulus with most repetitions does not fill the memory with nothing.
+
+    Raises
+    ------
+    InputError
+        Naming that stimulus.
+    """
+    size = math.prod(shape) * 8
+    if size > MUCH and n_values * 8 < size / 10:
+        raise InputError(
+            f"{source}: {most!r} was shown {shape[1]} times, far more often than others; with all padded to that, responses "
+            f"would take {size / 1e9:.0f} GB: leave it out"
+        )
 
 
 def rank_labels(labels: Sequence[str]) -> np.ndarray:

@@ -176,6 +176,11 @@ def a_repetition_twice_in_a_long_table(folder: Path, images: Path):
 
 
 @case
+def a_column_that_is_no_neuroid(folder: Path, images: Path):
+    return table(folder, "id,Session,n1\nim00,1,2\n"), ("the column 'Session' is no neuroid", "--ignore 'Session'")
+
+
+@case
 def axes_for_a_table(folder: Path, images: Path):
     return [*whole_table(folder), "--axes", "stimulus,neuroid"], ("--axes is for arrays",)
 

@@ -246,6 +246,25 @@ def test_ranks_count_up_within_each_code() -> None:
         assert kept[np.isfinite(kept)].tolist() == np.flatnonzero(codes == int(name)).tolist()
 
 
+def test_a_blank_shown_all_the_time_does_not_fill_the_memory(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark_core.own_data_recordings.MUCH", 10_000)
+    rows = [["blank", 0.5]] * 200 + [[i, 1.0] for i in IDS]
+    wide = write_csv(lab.folder / "a.csv", ["id", "x"], rows)
+    long = write_csv(lab.folder / "b.csv", ["id", "rate", "unit"], [[*r, "x"] for r in rows])
+    for path in (wide, long):
+        with pytest.raises(InputError, match="'blank' was shown 200 times, far more often than others"):
+            read(lab, path)
+
+
+def test_running_numbers_that_pandas_wrote_are_no_neuroids(lab: Lab) -> None:
+    frame = pd.DataFrame(wide_rows(), columns=["id", *NEUROIDS])
+    frame.to_csv(lab.folder / "once.csv")
+    pd.read_csv(lab.folder / "once.csv").to_csv(lab.folder / "twice.csv")
+    found = read(lab, lab.folder / "twice.csv", subjects=("M1",))["V4"]
+    assert found.neuroid_ids == NEUROIDS
+    assert found.values == pytest.approx(EXPECTED.values, nan_ok=True)
+
+
 def test_regions_become_identifiers(lab: Lab) -> None:
     path = write_wide(lab.folder / "a.csv")
     assert list(read(lab, path, regions=("early visual stream",))) == ["early_visual_stream"]

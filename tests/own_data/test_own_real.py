@@ -134,7 +134,10 @@ def test_every_format_of_real_recordings_gives_the_built_in_target_and_splits(
 
 @pytest.mark.parametrize(
     ("session", "built_in", "write"),
-    [("210325", "cowley2023.V4", as_npy), ("210224", "cowley2023.V4-210224", as_csv)],
+    [
+        ("210325", "cowley2023.V4", as_npy),
+        pytest.param("210224", "cowley2023.V4-210224", as_csv, marks=pytest.mark.slow),
+    ],
 )
 def test_scores_equal_those_of_the_built_in_benchmark(
     imported: Path, files: Path, bench: Bench, session: str, built_in: str, write: Callable[[Path, Responses], Hints]
