@@ -33,13 +33,17 @@ def _no_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plugins.models._weights_download.download", refuse)
 
 
-@pytest.mark.parametrize("how", ["--offline", "BENCH_OFFLINE"])
 @pytest.mark.parametrize(
-    ("model", "source", "place"),
+    ("how", "model", "source", "place"),
     [
-        ("alexnet-trained", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", "alexnet-owt-7be5be79.pth"),
-        ("resnet50-barlowtwins", "/resnet50.pth", "resnet50-barlowtwins.pth"),
-        ("vit-trained", "https://huggingface.co/timm/vit_base_patch16_224.augreg2", ".safetensors"),
+        (
+            "--offline",
+            "alexnet-trained",
+            "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+            "alexnet-owt-7be5be79.pth",
+        ),
+        ("BENCH_OFFLINE", "resnet50-barlowtwins", "/resnet50.pth", "resnet50-barlowtwins.pth"),
+        ("--offline", "vit-trained", "https://huggingface.co/timm/vit_base_patch16_224.augreg2", ".safetensors"),
     ],
 )
 def test_absent(
