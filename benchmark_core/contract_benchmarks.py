@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmark_core.assembly import Responses
 from benchmark_core.contract import CheckFailed, CheckSkipped, Finding, NothingLoaded, check_import
-from benchmark_core.contract_guards import changed, generator_states
+from benchmark_core.contract_guards import changed, generator_states, same_generators
 from benchmark_core.errors import MissingDataError
 from benchmark_core.registry import Registry
 from benchmark_core.reliability import mean_noise
@@ -209,10 +209,11 @@ class BenchmarkContract:
         return self.stimuli, self.target
 
     def _watched(self, work: Callable[[], Any]) -> Any:
-        before = generator_states()
-        try:
-            return work()
-        except FileNotFoundError as error:
-            raise MissingDataError(f"{self.spec.name}: {error.filename} is not there") from None
-        finally:
-            self.touched += [n for n in changed(before, generator_states()) if n not in self.touched]
+        with same_generators():
+            before = generator_states()
+            try:
+                return work()
+            except FileNotFoundError as error:
+                raise MissingDataError(f"{self.spec.name}: {error.filename} is not there") from None
+            finally:
+                self.touched += [n for n in changed(before, generator_states()) if n not in self.touched]

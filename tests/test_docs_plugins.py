@@ -21,6 +21,7 @@ from sklearn.cross_decomposition import PLSRegression
 from typer.testing import CliRunner
 
 from benchmark_core.cli import app
+from benchmark_core.contract import CHECKS
 from benchmark_core.registry import ENTRY_POINTS
 from benchmark_core.splits import KFold
 from benchmark_core.stimuli import StimulusSet
@@ -115,6 +116,62 @@ def test_the_commands_of_the_guide_run(world: Path) -> None:
     assert len(re.findall(r"^contours .*textures\.V4", shown[3], re.MULTILINE)) == 2
     for name in ("contours", "contours-trained", "contours-wide", "contours:filters=8", "pixels"):
         assert re.search(rf"^ *{re.escape(name)} +-?\d\.\d{{3}}", shown[4], re.MULTILINE), shown[4]
+
+
+@pytest.fixture
+def path_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put Python's path back after commands that add a package's folder to it."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+def test_a_new_package_works_at_once(world: Path, path_as_it_was: None) -> None:
+    shown = []
+    for line in block("new").strip().splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "bench"
+        shown.append(bench(*arguments))
+    made, checked, ran = shown
+    assert "my-model/pyproject.toml" in made
+    assert "my-model-wide (model)" in checked
+    assert not re.search(r"^\S+ +(fail|missing) ", checked, re.MULTILINE)
+    score = re.search(r"^my-model .*textures\.V4.* (\d\.\d{3}) ", ran, re.MULTILINE)
+    assert score
+    assert float(score.group(1)) > 0.3
+
+
+def test_the_plugins_of_the_guide_pass_the_contract(world: Path) -> None:
+    whole, some, benchmarks = (bench(*shlex.split(line)[1:]) for line in block("check").strip().splitlines())
+    headings = re.findall(r"^(\S+) \((?:model|benchmark|metric)\)$", whole + some, re.MULTILINE)
+    expected = ["contours", "contours-wide", "contours-trained", "textures.V4", "textures.V4-fixed", "my-pls"]
+    assert sorted(headings) == sorted([*expected, "contours:filters=8,seed=3", "my-pls:n_components=2"])
+    assert "fail" not in re.findall(r"^\S+ +(pass|fail|skip|missing)\b", whole + some, re.MULTILINE)
+    document = json.loads(benchmarks)
+    assert document["counts"] == {"pass": 2 * len(CHECKS["benchmark"])}
+
+
+def test_every_check_is_in_the_guide(world: Path) -> None:
+    table = {
+        name for row in re.findall(r"^\| (`[^|]*) \|", GUIDE, re.MULTILINE) for name in re.findall("`([^`]+)`", row)
+    }
+    for kind, checks in CHECKS.items():
+        assert set(checks) <= table, kind
+
+
+def test_identifiers_listed_for_pytest_become_tests(world: Path) -> None:
+    class Outcomes(dict[str, str]):
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            if report.when == "call":
+                self[report.nodeid] = report.outcome
+
+    (world / "pyproject.toml").write_text(block("pytest"), encoding="utf-8")
+    (world / "tests").mkdir()
+    outcomes = Outcomes()
+    where = ("--rootdir", str(world), "-c", str(world / "pyproject.toml"), "-p", "no:cacheprovider")
+    assert pytest.main([*where, "-q"], plugins=[outcomes]) == 0
+    assert outcomes["pyproject.toml::my-pls::truth"] == "passed"
+    subjects = {name.split("::")[1] for name in outcomes}
+    assert subjects == {"contours:filters=8", "textures.V4", "textures.V4-fixed", "my-pls"}
+    assert set(outcomes.values()) == {"passed"}
 
 
 def test_the_benchmark_tells_good_models_from_bad_ones_and_keeps_groups_together(world: Path) -> None:
