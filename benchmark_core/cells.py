@@ -10,7 +10,7 @@ from benchmark_core.errors import InputError
 from benchmark_core.keys import digest, score_key
 from benchmark_core.pipeline import candidate_layers, layer_keys
 from benchmark_core.registry import Registry, is_glob
-from benchmark_core.specs import BenchmarkSpec, Resolved
+from benchmark_core.specs import BenchmarkSpec, Resolved, SubjectSpec
 from benchmark_core.splits import Splits
 
 if TYPE_CHECKING:
@@ -121,8 +121,8 @@ def _unique(models: Sequence[Resolved]) -> list[Resolved]:
     return list({m.identifier: m for m in models}.values())
 
 
-def splits_of(benchmark: BenchmarkSpec, stimuli: StimulusSet) -> Splits:
-    """Return a benchmark's splits; every id in them must be in the stimulus set."""
+def splits_of(benchmark: BenchmarkSpec | SubjectSpec, stimuli: StimulusSet) -> Splits:
+    """Return a benchmark's (or one subject's) splits; every id in them must be in the stimulus set."""
     splits = benchmark.splits(stimuli)
     for folds in (splits.folds, *splits.by_subject.values()):
         for fold in folds:
@@ -139,17 +139,22 @@ def cell_key(cell: Cell, registry: Registry, precision: str, store: Store) -> st
         If the benchmark's data or a model's weights are not there.
     """
     benchmark = cell.benchmark
-    stimuli = benchmark.stimuli()
-    representations = [
-        list(layer_keys(model, registry.version(model.spec), stimuli, layers, precision, store).values())
-        for model, layers in zip(cell.models, cell.layers(), strict=True)
-    ]
-    target = benchmark.target_hash() if benchmark.target_hash else benchmark.target().hash
+    inputs = {name: _inputs(cell, part, registry, precision, store) for name, part in sorted(benchmark.parts.items())}
+    if benchmark.subjects:
+        groups = {name: of.groups for name, of in inputs.items() if of.groups is not None}
+        whole = _Inputs(
+            [[key for of in inputs.values() for key in of.representations[m]] for m in range(len(cell.models))],
+            digest({"subjects": {name: of.target for name, of in inputs.items()}}),
+            digest({"subjects": {name: of.splits for name, of in inputs.items()}}),
+            digest({"subjects": groups}) if groups else None,
+        )
+    else:
+        (whole,) = inputs.values()
     return score_key(
-        representations=representations,
-        target=target,
-        splits=splits_of(benchmark, stimuli).hash,
-        groups=None if stimuli.groups is None else digest(list(stimuli.groups)),
+        representations=whole.representations,
+        target=whole.target,
+        splits=whole.splits,
+        groups=whole.groups,
         benchmark=benchmark.name,
         benchmark_version=registry.version(benchmark),
         metric=cell.metric.spec.name,
@@ -157,3 +162,24 @@ def cell_key(cell: Cell, registry: Registry, precision: str, store: Store) -> st
         parameters=cell.metric.given,
         layer=cell.layer,
     )
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What the key of a score rests on: keys of each model's layers, and hashes."""
+
+    representations: list[list[str]]
+    target: str
+    splits: str
+    groups: str | None
+
+
+def _inputs(cell: Cell, part: BenchmarkSpec | SubjectSpec, registry: Registry, precision: str, store: Store) -> _Inputs:
+    stimuli = part.stimuli()
+    representations = [
+        list(layer_keys(model, registry.version(model.spec), stimuli, layers, precision, store).values())
+        for model, layers in zip(cell.models, cell.layers(), strict=True)
+    ]
+    target = part.target_hash() if part.target_hash else part.target().hash
+    groups = None if stimuli.groups is None else digest(list(stimuli.groups))
+    return _Inputs(representations, target, splits_of(part, stimuli).hash, groups)

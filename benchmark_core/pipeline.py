@@ -16,6 +16,7 @@ from benchmark_core.specs import Resolved, import_target
 
 if TYPE_CHECKING:
     from benchmark_core.arrays import Backend
+    from benchmark_core.joined_spool import JoinedSpool
     from benchmark_core.representation import Representation
     from benchmark_core.spool import Spool
     from benchmark_core.stimuli import StimulusSet
@@ -128,11 +129,17 @@ def make_key(
 
 @dataclass
 class Pipeline:
-    """Gives representations; keeps the last model loaded, so that several benchmarks share it."""
+    """Gives representations; keeps the last model loaded, so that several benchmarks share it.
+
+    ``shared`` holds stimuli that all stimulus sets asked for next have in common (those that several subjects saw, beside
+    others of their own). They are forwarded once: their spools stay until :meth:`remove_shared_spools`.
+    """
 
     store: Store
     numerics: Numerics
     progress: Progress = lambda what, done, total: None
+    shared: StimulusSet | None = None
+    _shared_spools: set[str] = field(default_factory=set, repr=False)
     _loaded: dict[str, Any] = field(default_factory=dict, repr=False)
     _held: dict[str, tuple[Representation, dict[str, Any]]] = field(default_factory=dict, repr=False)
 
@@ -166,15 +173,17 @@ class Pipeline:
         found = self._read(keys)
         weights, preprocessing = weights_of(model, self.store), preprocessing_of(model).as_key()
 
-        def spool_key(names: Sequence[str]) -> str:
-            return make_key(
-                model, version, weights, preprocessing, stimuli.manifest_hash, names, self.numerics.precision
-            )
+        def spool_key(names: Sequence[str], of: StimulusSet = stimuli) -> str:
+            return make_key(model, version, weights, preprocessing, of.manifest_hash, names, self.numerics.precision)
+
+        def shared_key(names: Sequence[str]) -> str:
+            return self.keep_shared(spool_key(names, self.shared)) if self.shared else ""
 
         together = list(layers)
         if len(found) == len(keys):
             # Left by a run that was killed between its last kernel and the end.
             self.store.remove_spool(spool_key(together))
+            shared_key(together)
         else:
             # A run that was killed between two layers of pass 2 left a spool of all of them: go on with that one.
             if not (self.store.spool_path(spool_key(together)) / "plan.json").is_file():
@@ -184,14 +193,15 @@ class Pipeline:
                 found = self._read(keys)
                 absent = [layer for layer in layers if layer not in found]
                 if absent:
-                    self._compute(model, stimuli, together, absent, keys, self.store.spool_path(key))
+                    folder = self.store.spool_path(key)
+                    self._compute(model, stimuli, together, absent, keys, folder, shared_key(together))
                     found = self._read(keys)
         missing = [layer for layer in layers if layer not in found]
         if missing:
             raise BenchError(f"the store {self.store.root} lost layer {missing[0]!r} of {model.identifier}; run again")
         return {layer: found[layer] for layer in layers}
 
-    def provenance(self, spool: Spool, layers: Sequence[str], kernel_seconds: float) -> dict[str, Any]:
+    def provenance(self, spool: Spool | JoinedSpool, layers: Sequence[str], kernel_seconds: float) -> dict[str, Any]:
         """Return how a representation came about."""
         return {
             "extraction_seconds": spool.seconds,
@@ -223,6 +233,7 @@ class Pipeline:
         absent: Sequence[str],
         keys: dict[str, str],
         folder: Path,
+        shared_key: str,
     ) -> None:
         """Extract ``together`` and reduce the layers that are absent from the store."""
         from benchmark_core.representation import from_spool
@@ -230,7 +241,7 @@ class Pipeline:
 
         left = list(absent)
         for _ in range(3):
-            spool = self.extract(self.load(model), model, stimuli, together, folder)
+            spool = self.extract(self.load(model), model, stimuli, together, folder, shared_key)
             try:
                 while left:
                     layer = left[0]
@@ -238,7 +249,7 @@ class Pipeline:
                     representation = from_spool(
                         spool,
                         layer,
-                        stimuli.stimulus_ids,
+                        self.rows_of(stimuli),
                         key=keys[layer],
                         backend=self.numerics.array_backend(),
                         exact=self.numerics.precision == "exact",
@@ -257,20 +268,65 @@ class Pipeline:
             raise BenchError(f"the spool {folder} keeps failing its checksums; check the disk it is on")
         spool.delete()
 
-    def extract(self, loaded: Any, model: Resolved, stimuli: StimulusSet, layers: Sequence[str], folder: Path) -> Spool:
-        from benchmark_core.extraction import extract
+    def extract(
+        self,
+        loaded: Any,
+        model: Resolved,
+        stimuli: StimulusSet,
+        layers: Sequence[str],
+        folder: Path,
+        shared_key: str = "",
+    ) -> Spool | JoinedSpool:
+        """Do pass 1, into ``folder``; stimuli of ``shared`` go to a spool of their own, unless they are there already.
 
-        return extract(
-            loaded,
-            stimuli,
-            preprocessing_of(model),
-            layers,
-            folder,
-            device=self.numerics.device,
-            precision=self.numerics.precision,  # type: ignore[arg-type]
-            batch_size=self.numerics.batch_size,
-            progress=lambda done, total: self.progress(f"{model.identifier}: activations", done, total),
-        )
+        The rows of what comes back are those of :meth:`rows_of`.
+        """
+        from benchmark_core.extraction import extract
+        from benchmark_core.joined_spool import JoinedSpool
+        from benchmark_core.spool import Spool
+
+        def forward(some: StimulusSet, place: Path, what: str) -> Spool:
+            return extract(
+                loaded,
+                some,
+                preprocessing_of(model),
+                layers,
+                place,
+                device=self.numerics.device,
+                precision=self.numerics.precision,  # type: ignore[arg-type]
+                batch_size=self.numerics.batch_size,
+                progress=lambda done, total: self.progress(f"{model.identifier}: {what}", done, total),
+            )
+
+        if self.shared is None:
+            return forward(stimuli, folder, "activations")
+        place = self.store.spool_path(shared_key)
+        with self.store.lock(shared_key):
+            before = Spool.open(place, len(self.shared), layers)
+            is_new = before is None or bool(before.absent())
+            kept = forward(self.shared, place, "activations of shared stimuli")
+        shared = set(self.shared.stimulus_ids)
+        own = stimuli.subset([i for i in stimuli.stimulus_ids if i not in shared])
+        return JoinedSpool(kept, forward(own, folder, "activations"), is_new)
+
+    def rows_of(self, stimuli: StimulusSet) -> tuple[str, ...]:
+        """Return the ids of a spool's rows, in order: shared stimuli come first."""
+        from benchmark_core.joined_spool import in_spool_order
+
+        if self.shared is None:
+            return stimuli.stimulus_ids
+        return in_spool_order(stimuli.stimulus_ids, self.shared.stimulus_ids)
+
+    def keep_shared(self, key: str) -> str:
+        """Note the key of a spool of shared stimuli, which others still need; return it."""
+        self._shared_spools.add(key)
+        return key
+
+    def remove_shared_spools(self) -> None:
+        """Remove the spools of shared stimuli, when nobody needs them any more."""
+        for key in self._shared_spools:
+            self.store.remove_spool(key)
+        self._shared_spools.clear()
 
     def load(self, model: Resolved) -> Any:
         """Return the wrapped model on its device."""

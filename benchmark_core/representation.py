@@ -20,6 +20,7 @@ from benchmark_core.stimuli import name_ids
 
 if TYPE_CHECKING:
     from benchmark_core.heads import HeadBlocks
+    from benchmark_core.joined_spool import JoinedSpool
     from benchmark_core.spectral import Decomposition
     from benchmark_core.spool import Spool
 
@@ -229,7 +230,7 @@ class Representation:
 
 
 def from_spool(
-    spool: Spool | HeadBlocks,
+    spool: Spool | JoinedSpool | HeadBlocks,
     layer: str,
     stimulus_ids: Sequence[str],
     *,
@@ -250,7 +251,7 @@ def from_spool(
 
 
 def prefixes_from_spool(
-    spool: Spool | HeadBlocks,
+    spool: Spool | JoinedSpool | HeadBlocks,
     layer: str,
     stimulus_ids: Sequence[str],
     *,
@@ -270,7 +271,7 @@ def prefixes_from_spool(
     spool
         Complete spool of pass 1, or the features that a head generates from the spool of its stem.
     stimulus_ids
-        Sorted ids of its rows.
+        Ids of its rows; those of the representation are sorted.
     keys
         Representation key for each number of features that is wanted.
     backend
@@ -351,14 +352,24 @@ class _Sums:
     def finish(self, layer: str, stimulus_ids: Sequence[str], n_features: int, key: str) -> Representation:
         """Return the representation of the features so far."""
         narrow = n_features <= len(stimulus_ids)
+        ids = tuple(stimulus_ids)
+        features = self.held[:, :n_features].copy() if narrow else None
+        kernel = None if narrow else self.backend.to_numpy(self.kernel).copy()
+        row_sums, mean_products = self.row_sums, self.mean_products
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        if order != list(range(len(ids))):  # rows of several spools, one after the other
+            ids = tuple(ids[i] for i in order)
+            features = None if features is None else features[order]
+            kernel = None if kernel is None else kernel[np.ix_(order, order)]
+            row_sums, mean_products = row_sums[order], mean_products[order]
         return Representation(
             layer=layer,
-            stimulus_ids=tuple(stimulus_ids),
+            stimulus_ids=ids,
             n_features=n_features,
-            features=self.held[:, :n_features].copy() if narrow else None,
-            kernel=None if narrow else self.backend.to_numpy(self.kernel).copy(),
-            row_sums=self.row_sums,
-            mean_products=self.mean_products,
+            features=features,
+            kernel=kernel,
+            row_sums=row_sums,
+            mean_products=mean_products,
             mean_square=self.mean_square,
             key=key,
             backend=self.backend,

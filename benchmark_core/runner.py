@@ -27,9 +27,10 @@ from benchmark_core.records import (
     write_record,
 )
 from benchmark_core.registry import Registry, describe
-from benchmark_core.specs import Resolved, import_target
-from benchmark_core.stimuli import match_stimuli
+from benchmark_core.specs import BenchmarkSpec, Resolved, SubjectSpec, import_target
+from benchmark_core.stimuli import StimulusSet, match_stimuli
 from benchmark_core.store import Store, cache_cap, write_arrays
+from benchmark_core.subjects import PartScore, mean_over_subjects, shared_stimuli
 from benchmark_core.widths import differ_in_width_only
 
 if TYPE_CHECKING:
@@ -127,12 +128,32 @@ class Runner:
         return self._pipeline
 
     def _score(self, cell: Cell, key: str) -> dict[str, Any]:
+        pipeline, parts = self.pipeline(), cell.benchmark.parts
+        sets = {name: part.stimuli() for name, part in parts.items()}
+        pipeline.shared = shared_stimuli(sets)
+        try:
+            scored = {name: self._score_part(cell, name, part, sets[name]) for name, part in parts.items()}
+        finally:
+            pipeline.shared = None
+        pipeline.remove_shared_spools()
+        if not cell.benchmark.subjects:
+            return self._record(cell, key, scored[""].score, scored)
+        by_subject = {name: part.score for name, part in scored.items()}
+        combine = cell.metric.spec.combine
+        if combine is None:
+            score = mean_over_subjects(by_subject, cell.metric.identifier)
+        else:
+            score = import_target(combine)(by_subject)
+        check_score(score, cell.metric)
+        return self._record(cell, key, score, scored)
+
+    def _score_part(self, cell: Cell, name: str, part: BenchmarkSpec | SubjectSpec, stimuli: StimulusSet) -> PartScore:
+        """Score all of a cell, or one of the subjects who saw different stimuli."""
         pipeline = self.pipeline()
-        stimuli = cell.benchmark.stimuli()
-        target = cell.benchmark.target()
+        target = part.target()
         ids = getattr(target, "stimulus_ids", None)
         if ids is not None:
-            match_stimuli(stimuli.stimulus_ids, ids, f"{cell.benchmark.name}: responses")
+            match_stimuli(stimuli.stimulus_ids, ids, f"{cell.benchmark.name}{name and ' ' + name}: responses")
         found = [
             pipeline.representations(
                 model, self.registry.version(model.spec), stimuli, layers, self._siblings(cell, model)
@@ -140,9 +161,10 @@ class Runner:
             for model, layers in zip(cell.models, cell.layers(), strict=True)
         ]
         started = time.perf_counter()
-        self.progress(f"{cell.name}: {cell.metric.identifier}", 0, 1)
+        doing = f"{cell.name}{name and ' ' + name}: {cell.metric.identifier}"
+        self.progress(doing, 0, 1)
         options: dict[str, Any] = dict(cell.metric.parameters)
-        splits = splits_of(cell.benchmark, stimuli)
+        splits = splits_of(part, stimuli)
         if stimuli.groups is not None:
             options["groups"] = dict(zip(stimuli.stimulus_ids, stimuli.groups, strict=True))
         compute = import_target(cell.metric.spec.compute)
@@ -154,18 +176,36 @@ class Runner:
                 splits,
                 **options,
             )
-        if not isinstance(score, Score):
-            raise BenchError(f"metric {cell.metric.identifier} returned {type(score).__name__}, not Score")
-        for name in ("value", "ci_low", "ci_high"):
-            number = plain(getattr(score, name))
-            if isinstance(number, bool) or not isinstance(number, (int, float, NoneType)):
-                raise BenchError(f"metric {cell.metric.identifier} gave {name} {number!r}, not a number or None")
-        metric_seconds = time.perf_counter() - started
-        self.progress(f"{cell.name}: {cell.metric.identifier}", 1, 1)
-        origins = [{layer: held[1] for layer, held in of_model.items()} for of_model in found]
+        check_score(score, cell.metric)
+        seconds = time.perf_counter() - started
+        self.progress(doing, 1, 1)
+        return PartScore(
+            score=score,
+            n_features=[{layer: held[0].n_features for layer, held in of_model.items()} for of_model in found],
+            origins=[
+                {layer: {"key": held[0].key, **held[1]} for layer, held in of_model.items()} for of_model in found
+            ],
+            inputs={
+                "stimuli": stimuli.manifest_hash,
+                "target": part.target_hash() if part.target_hash else target.hash,
+                "splits": splits.hash,
+                "grouped": stimuli.groups is not None,
+            },
+            seconds=seconds,
+            stimulus_ids=stimuli.stimulus_ids,
+            caught=[str(w.message) for w in caught],
+        )
+
+    def _record(self, cell: Cell, key: str, score: Score, scored: Mapping[str, PartScore]) -> dict[str, Any]:
+        """Return the record of a score, and keep its arrays."""
+        parts = list(scored.values())
+        one = None if cell.benchmark.subjects else parts[0]
+        caught = [line for part in parts for line in part.caught]
+        origins = [of_model for part in parts for of_model in part.origins]
+        metric_seconds = sum(part.seconds for part in parts)
         # The metric's own fields come first: none of them can take the place of what the runner knows.
         record: dict[str, Any] = plain(dict(score.fields))
-        record |= self._frame(cell, key) | self._values(cell, score, found, [str(w.message) for w in caught])
+        record |= self._frame(cell, key) | self._values(cell, score, parts[0].n_features, caught)
         record |= {
             "seconds": round(metric_seconds + sum(_seconds(of_model) for of_model in origins), 3),
             "peak_rss_bytes": max(peak_rss(), *(o["peak_rss_bytes"] for m in origins for o in m.values())),
@@ -174,10 +214,7 @@ class Runner:
         record["provenance"] = {
             "metric_seconds": metric_seconds,
             "inputs": {
-                "stimuli": stimuli.manifest_hash,
-                "target": cell.benchmark.target_hash() if cell.benchmark.target_hash else target.hash,
-                "splits": splits.hash,
-                "grouped": stimuli.groups is not None,
+                **(one.inputs if one else {"subjects": {name: part.inputs for name, part in scored.items()}}),
                 "metric_parameters": cell.metric.parameters,
             },
             "representations": [
@@ -187,16 +224,20 @@ class Runner:
                     "parameters": model.given,
                     "weights": weights_of(model, self.store),
                     "preprocessing": plain(preprocessing_of(model).as_key()),
-                    "layers": {layer: {"key": held[0].key, **held[1]} for layer, held in of_model.items()},
+                    **(
+                        {"layers": one.origins[number]}
+                        if one
+                        else {"subjects": {name: part.origins[number] for name, part in scored.items()}}
+                    ),
                 }
-                for model, of_model in zip(cell.models, found, strict=True)
+                for number, model in enumerate(cell.models)
             ],
             **environment(self.numerics),
         }
         if score.arrays:
-            write_arrays(
-                self.store.predictions_path(key), score.arrays, {"key": key, "stimulus_ids": list(stimuli.stimulus_ids)}
-            )
+            of_all = {name: list(part.stimulus_ids) for name, part in scored.items()}
+            meta = {"key": key, "stimulus_ids": of_all[""] if one else of_all}
+            write_arrays(self.store.predictions_path(key), score.arrays, meta)
         return record
 
     def _siblings(self, cell: Cell, model: Resolved) -> list[Resolved]:
@@ -216,14 +257,14 @@ class Runner:
         except BenchError:
             return False  # it will say so itself when its turn comes
 
-    def _values(self, cell: Cell, score: Score, found: Any, caught: list[str]) -> dict[str, Any]:
+    def _values(self, cell: Cell, score: Score, n_features: list[dict[str, int]], caught: list[str]) -> dict[str, Any]:
         """Return the fields of a record that the metric determines."""
         used = [
             folds or tuple(layers)
-            for folds, layers in zip(score.layers or [()] * len(found), cell.layers(), strict=True)
+            for folds, layers in zip(score.layers or [()] * len(n_features), cell.layers(), strict=True)
         ]
         main = [max(sorted(set(folds)), key=folds.count) for folds in used]
-        features = [of_model[layer][0].n_features for of_model, layer in zip(found, main, strict=True)]
+        features = [of_model[layer] for of_model, layer in zip(n_features, main, strict=True)]
         record: dict[str, Any] = {
             "status": "ok",
             "score": score.value,
@@ -291,6 +332,22 @@ def without_folders(error: str | None, store: Store) -> str | None:
     for folder, name in ((bench_home(), "BENCH_HOME"), (store.root, "BENCH_CACHE"), (Path.home(), "~")):
         error = error.replace(str(folder), name)
     return error
+
+
+def check_score(score: Any, metric: Resolved) -> None:
+    """Check what a metric returned.
+
+    Raises
+    ------
+    BenchError
+        If it is no Score, or its numbers are none.
+    """
+    if not isinstance(score, Score):
+        raise BenchError(f"metric {metric.identifier} returned {type(score).__name__}, not Score")
+    for name in ("value", "ci_low", "ci_high"):
+        number = plain(getattr(score, name))
+        if isinstance(number, bool) or not isinstance(number, (int, float, NoneType)):
+            raise BenchError(f"metric {metric.identifier} gave {name} {number!r}, not a number or None")
 
 
 def any_over_cap(store: Store) -> bool:

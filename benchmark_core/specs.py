@@ -231,6 +231,20 @@ class DatasetSpec:
     simulated: bool = False
 
 
+def _apart(*_: Any) -> Any:
+    raise InputError("the subjects of this benchmark saw different stimuli; ask each of its parts")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectSpec:
+    """One subject of a benchmark whose subjects saw different stimuli: fields as in :class:`BenchmarkSpec`."""
+
+    stimuli: Callable[[], StimulusSet]
+    target: Callable[[], Any]
+    splits: KFold | Callable[[StimulusSet], Splits]
+    target_hash: Callable[[], str] | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkSpec:
     """A benchmark: stimuli, a target and splits, to be scored by a metric.
@@ -251,6 +265,10 @@ class BenchmarkSpec:
     target_hash
         Function returning the target's content hash from its manifest, so that keys open no data file;
         without it the target is loaded and hashed.
+    subjects
+        Where subjects saw different stimuli: each by name, with stimuli, target and splits of its own, which this spec
+        then lacks. They are scored one after the other, so that no representation of all stimuli is needed, and
+        combined. Stimuli that all of them saw are forwarded once.
     target_kind
         ``responses``, ``labels`` or ``rdms``; a metric says which kinds it accepts.
     metric
@@ -265,10 +283,11 @@ class BenchmarkSpec:
 
     name: str
     version: int
-    stimuli: Callable[[], StimulusSet]
-    target: Callable[[], Any]
-    splits: KFold | Callable[[StimulusSet], Splits]
+    stimuli: Callable[[], StimulusSet] = _apart
+    target: Callable[[], Any] = _apart
+    splits: KFold | Callable[[StimulusSet], Splits] = _apart
     target_hash: Callable[[], str] | None = None
+    subjects: Mapping[str, SubjectSpec] = field(default_factory=dict)
     target_kind: TargetKind = "responses"
     metric: str = "encoding"
     needs: tuple[DatasetSpec, ...] = ()
@@ -282,8 +301,17 @@ class BenchmarkSpec:
             raise InputError(
                 f"{self.name!r} cannot be a benchmark's name: expected DATASET.REGION or DATASET.REGION-VARIANT"
             )
+        for name in ("stimuli", "target", "splits"):
+            if (getattr(self, name) is _apart) != bool(self.subjects):
+                problem = "has subjects, each with its own" if self.subjects else "has no"
+                raise InputError(f"benchmark {self.name!r} {problem} {name}")
         if not self.origin:
             object.__setattr__(self, "origin", _caller())
+
+    @property
+    def parts(self) -> Mapping[str, BenchmarkSpec | SubjectSpec]:
+        """What is scored apart: the subjects who saw different stimuli, or the benchmark itself under an empty name."""
+        return self.subjects or {"": self}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,6 +335,9 @@ class MetricSpec:
         Kinds of target it can score.
     n_models
         Smallest and largest number of models it takes.
+    combine
+        ``combine(scores) -> Score`` makes one score of those of subjects who saw different stimuli, given by name
+        (``Score.working`` may carry what it needs). Without it scores are averaged and there is no interval.
     components
         Name of the parameter that says how many principal components of the training stimuli suffice, if they do.
         Where there are too many stimuli for a kernel, and one training set, the metric then gets those components
@@ -318,6 +349,7 @@ class MetricSpec:
     name: str
     version: int
     compute: str | Callable[..., Any]
+    combine: str | Callable[..., Any] | None = None
     parameters: tuple[Parameter, ...] = ()
     accepts: tuple[TargetKind, ...] = ("responses",)
     n_models: tuple[int, int] = (1, 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-from benchmark_core.specs import BenchmarkSpec
+from benchmark_core.specs import BenchmarkSpec, SubjectSpec
 from benchmark_core.stimuli import StimulusSet
 
 
@@ -15,12 +17,21 @@ def with_shuffled_pixels(benchmark: BenchmarkSpec) -> BenchmarkSpec:
     levels and colours. A model's representation of the shuffled images has a key of its own.
     """
 
-    def stimuli() -> StimulusSet:
-        return benchmark.stimuli().with_shuffled_pixels()
-
+    if benchmark.subjects:
+        changed = {name: replace(part, stimuli=_shuffled(part)) for name, part in benchmark.subjects.items()}
+        changes: dict[str, Any] = {"subjects": changed}
+    else:
+        changes = {"stimuli": _shuffled(benchmark)}
     return replace(
         benchmark,
+        **changes,
         name=f"{benchmark.name}-shuffled",
-        stimuli=stimuli,
         description=f"{benchmark.description}; pixels shuffled",
     )
+
+
+def _shuffled(part: BenchmarkSpec | SubjectSpec) -> Callable[[], StimulusSet]:
+    def stimuli() -> StimulusSet:
+        return part.stimuli().with_shuffled_pixels()
+
+    return stimuli
