@@ -17,9 +17,11 @@ responses are read or written.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -460,4 +462,10 @@ def _write_netcdf(
     if dtype != "float64":
         for settings in compressed.values():
             settings["dtype"] = dtype
-    dataset.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=compressed)
+    try:
+        dataset.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=compressed)
+    except (OSError, RuntimeError) as error:
+        # The library does not say that the disk is full: it speaks of HDF errors, or of permissions.
+        if shutil.disk_usage(path.parent).free < dataset.nbytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        raise InputError(f"cannot write {path} ({error}); check the disk it is on") from None

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark_core.errors import InputError
@@ -55,6 +55,7 @@ def test_older_names_of_the_modules_are_read() -> None:
     assert texts_from_bytes(new.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")) == IDS
 
 
+@settings(max_examples=25)
 @given(st.lists(st.text(max_size=8)), st.sampled_from(list(PROTOCOLS)), st.booleans())
 def test_any_texts_come_back(values: list[str], protocol: int, as_array: bool) -> None:
     held = np.array(values, dtype=object) if as_array else values
@@ -154,6 +155,7 @@ def test_lengths_that_lie_are_refused() -> None:
         texts_from_bytes(good.replace(b"K\x02\x85", b"K\x03\x85"))
 
 
+@settings(max_examples=25)
 @given(st.binary(max_size=60), st.integers(0, 400))
 def test_noise_never_raises_anything_else(noise: bytes, at: int) -> None:
     content = pickle.dumps(np.array(IDS, dtype=object), protocol=2)

@@ -7,6 +7,8 @@ import os
 import pickle
 import shutil
 import signal
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -592,6 +594,25 @@ def test_full_disk_is_found_out_beforehand(home: Path, layouts: Path, monkeypatc
     assert parts(home) == set()
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), RuntimeError("NetCDF: HDF error")])
+@pytest.mark.parametrize(
+    ("free", "words"), [(5_000, "No space left on device.; free some space"), (10**9, "check the disk")]
+)
+def test_disk_that_fills_up_while_netcdf_is_written(
+    home: Path, layouts: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, free: int, words: str
+) -> None:
+    """On a full disk the library raises one of these two, seen on small file systems in memory."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+        raise error
+
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", fail)
+    with pytest.raises(InputError, match=f"cannot write .*{words}"):
+        take(layouts / "older")
+    assert parts(home) == set()
+
+
 def test_failed_import_keeps_what_was_there(home: Path, layouts: Path, copied: Callable[[str], Path]) -> None:
     take(layouts / "older")
     old = datasets.target_hash(DATASET, "V4")
@@ -632,3 +653,16 @@ def test_killed_import_leaves_whole_parts_or_none(home: Path, layouts: Path, aft
     take(layouts / "older")
     assert parts(home) == {"V4", "IT"}
     assert datasets.verify(DATASET) == []
+
+
+def test_benchmarks_are_declared_without_heavy_imports() -> None:
+    code = (
+        "import sys\n"
+        "import plugins.benchmarks.majajhong as module\n"
+        "print(*(b.name for b in module.register_benchmarks()))\n"
+        "heavy = {'numpy', 'pandas', 'xarray', 'PIL', 'requests', 'pooch', 'torch'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    kinds = ("", "-shuffled", "-demo", "-ownsplit", "-ownsplit-shuffled")
+    assert done.stdout.split() == [f"majajhong.{region}{kind}" for region in ("V4", "IT") for kind in kinds]
