@@ -204,12 +204,12 @@ def _open_csv(path: Path, decimal: str) -> Table:
             reader = csv.reader(handle, delimiter=delimiter, strict=True)
             seen_header = False
             for row in reader:
-                if not any(row) or not any(cell.strip() for cell in row):
-                    continue
+                if not row or (not row[0].strip() and not any(cell.strip() for cell in row)):
+                    continue  # spreadsheets leave empty rows
                 if not seen_header:
                     seen_header = True
                     continue
-                if len(row) < len(columns) or any(row[len(columns) :]):
+                if len(row) != len(columns) and (len(row) < len(columns) or any(row[len(columns) :])):
                     raise InputError(
                         f"{path}, line {reader.line_num} has {len(row)} fields where the header has {len(columns)}"
                     )
