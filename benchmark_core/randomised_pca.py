@@ -11,7 +11,7 @@ Randomised subspace iteration: Halko, Martinsson & Tropp (2011), SIAM Review 53:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -80,6 +80,27 @@ class Reduction:
             progress=progress,
         )
 
+    def prefixes_from_spool(
+        self,
+        spool: Blocks,
+        layer: str,
+        stimulus_ids: Sequence[str],
+        *,
+        keys: Mapping[int, str],
+        backend: Backend,
+        exact: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[Representation]:
+        """Reduce a layer and its first features, one after the other, from the narrowest to the widest.
+
+        In the place of :func:`benchmark_core.representation.prefixes_from_spool`.
+        """
+        for width in sorted(keys):
+            narrow = FirstFeatures(spool, width)
+            yield self.from_spool(
+                narrow, layer, stimulus_ids, key=keys[width], backend=backend, exact=exact, progress=progress
+            )
+
 
 def reduction_for(metric: Resolved, splits: Splits, n_stimuli: int) -> Reduction | None:
     """Return what a metric's layers are reduced to, or None where it gets kernels.
@@ -147,7 +168,7 @@ def components_from_spool(
     layer
         Name of the layer.
     stimulus_ids
-        Sorted ids of the rows of every block, shape (n,).
+        Ids of the rows of every block, in any order, shape (n,).
     train_ids
         The stimuli that means and principal axes are computed from; at least two.
     n_components
@@ -268,10 +289,13 @@ def _hold(
 ) -> Representation:
     if scores.shape[1] == 0:  # features that are the same for all training stimuli
         scores = np.zeros((len(scores), 1))
+    order = sorted(range(len(stimulus_ids)), key=stimulus_ids.__getitem__)
+    if order != list(range(len(order))):
+        scores = scores[order]
     mean = scores.mean(axis=0)
     return Representation(
         layer=layer,
-        stimulus_ids=tuple(stimulus_ids),
+        stimulus_ids=tuple(stimulus_ids[i] for i in order),
         n_features=n_features,
         features=scores,
         kernel=None,

@@ -218,6 +218,17 @@ def test_first_features_of_a_wider_layer(width: int) -> None:
     assert np.array_equal(found.features, narrow.features)
 
 
+def test_rows_may_come_in_any_order_and_are_sorted() -> None:
+    values = features(120, "fast")
+    order = np.random.Generator(np.random.Philox(8)).permutation(N)
+    base = components_from_spool(Held(values), "layer", IDS, TRAIN, 6)
+    mixed = components_from_spool(Held(values[order]), "layer", [IDS[i] for i in order], TRAIN, 6)
+    assert mixed.stimulus_ids == base.stimulus_ids == tuple(IDS)
+    assert mixed.features is not None
+    assert base.features is not None
+    assert same_up_to_sign(mixed.features, base.features).max() < 1e-6
+
+
 def test_bad_input() -> None:
     source = Held(features(50, "fast"))
     with pytest.raises(InputError, match="no features of stimulus_id 'zebra'"):
