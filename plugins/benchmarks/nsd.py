@@ -15,14 +15,17 @@ make benchmarks of different names:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmark_core import datasets
 from benchmark_core.errors import MissingDataError
-from benchmark_core.specs import DatasetSpec
+from benchmark_core.hookspecs import hookimpl
+from benchmark_core.specs import BenchmarkSpec, DatasetSpec, SubjectSpec
 from benchmark_core.splits import Splits, fixed_split
+from benchmark_core.variants import with_shuffled_pixels
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -116,3 +119,34 @@ def _region(dataset: DatasetSpec, subject: str, region: str) -> dict[str, Any]:
         )
     found: dict[str, Any] = regions[region]
     return found
+
+
+def benchmark(
+    dataset: DatasetSpec, region: str, variant: str = "", subjects: Sequence[str] = SUBJECTS
+) -> BenchmarkSpec:
+    """Return the benchmark of a region; ``subjects`` other than all eight are for trying things out."""
+    what = "averaged betas" if dataset is PUBLISHED else "single-trial betas, with ceilings"
+    return BenchmarkSpec(
+        name=f"nsd.{region}{variant}",
+        version=1,
+        subjects={
+            subject: SubjectSpec(
+                stimuli=partial(stimuli, dataset, subject),
+                target=partial(responses, dataset, subject, region),
+                target_hash=partial(responses_hash, dataset, subject, region),
+                splits=splits,
+            )
+            for subject in subjects
+        },
+        needs=(dataset,),
+        description=f"Human {REGIONS[region].words}, eight subjects, tested on shared photographs: {what}",
+        reference=REFERENCE,
+    )
+
+
+@hookimpl
+def register_benchmarks() -> Iterable[BenchmarkSpec]:
+    """Return a benchmark for each region and layout, and its variant with shuffled pixels."""
+    plain = [benchmark(PUBLISHED, region) for region in REGIONS]
+    plain += [benchmark(RELEASE, region, "-release") for region in REGIONS]
+    return [spec for one in plain for spec in (one, with_shuffled_pixels(one))]

@@ -15,6 +15,7 @@ def register_metrics() -> list[MetricSpec]:
             name="encoding",
             version=1,
             compute="plugins.metrics._encoding:compute",
+            combine="plugins.metrics._combination:combine_subjects",
             accepts=("responses",),
             parameters=(
                 Parameter(

@@ -64,8 +64,8 @@ def left_behind(home: Path, name: str) -> set[str]:
 
 
 def test_the_miniature_is_worth_testing() -> None:
-    assert [len(set(WORLD.shown(s).tolist())) for s in range(3)] == [30, 30, 27]
-    assert len(WORLD.shared) == 7  # one of the eight was not yet shown to the subject with fewer sessions
+    assert [len(set(WORLD.shown(s).tolist())) for s in range(3)] == [40, 40, 38]
+    assert len(WORLD.shared) == 17  # one of the eighteen was not yet shown to the subject with fewer sessions
     counts = np.unique(WORLD.shown(2), return_counts=True)[1]
     assert set(counts.tolist()) == {1, 2, 3}
 
@@ -92,7 +92,7 @@ def test_release_against_numpy(home: Path, release: Path, region: str) -> None:
             assert np.isnan(trials[(shown == number).sum() :]).all()
         x, y, zz = np.argwhere(WORLD.atlas == REGIONS[region].atlas)[0]
         assert found.neuroid_ids[0] == f"{subject}/{region}/{x}-{y}-{zz}"
-    assert any("tested on the 7 images that every subject saw" in line for line in said)
+    assert any("tested on the 17 images that every subject saw" in line for line in said)
     assert datasets.verify(RELEASE) == []
 
 
@@ -220,11 +220,11 @@ BROKEN_RELEASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "a session has too few trials": (
         lambda f: rewrite(f / BETAS, "betas", lambda b: b[:-1]),
-        r"betas have shape \(29, 6, 4, 5\); expected \(30, 6, 4, 5\)",
+        r"betas have shape \(39, 6, 4, 5\); expected \(40, 6, 4, 5\)",
     ),
     "axes are turned": (
         lambda f: rewrite(f / BETAS, "betas", lambda b: b.transpose(0, 3, 2, 1)),
-        r"betas have shape \(30, 5, 4, 6\)",
+        r"betas have shape \(40, 5, 4, 6\)",
     ),
     "betas are floats": (
         lambda f: rewrite(f / BETAS, "betas", lambda b: b / 300),
@@ -252,15 +252,15 @@ BROKEN_RELEASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "the ordering counts from 0": (
         lambda f: change_design(f / DESIGN, masterordering=lambda v: v - 1),
-        "masterordering holds 0.0, out of range; expected whole numbers from 1 to 30",
+        "masterordering holds 0.0, out of range; expected whole numbers from 1 to 40",
     ),
     "the ordering is too large": (
-        lambda f: change_design(f / DESIGN, masterordering=lambda v: put(v, (0, 3), 31)),
-        "masterordering holds 31.0, out of range",
+        lambda f: change_design(f / DESIGN, masterordering=lambda v: put(v, (0, 3), 41)),
+        "masterordering holds 41.0, out of range",
     ),
     "the ordering is short": (
         lambda f: change_design(f / DESIGN, masterordering=lambda v: v[:, :60]),
-        "masterordering has 60 trials, expected at least 90",
+        "masterordering has 60 trials, expected at least 120",
     ),
     "an image number is too large": (
         lambda f: change_design(f / DESIGN, subjectim=lambda v: put(v, (1, 3), 73_001)),
@@ -331,7 +331,7 @@ BROKEN_AVERAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "ids are numbers": (
         lambda f: edit(f / EARLY, with_stimulus(lambda s: np.arange(len(s)))),
-        "names images '0', '1', '2' and 27 more; expected image00000",
+        "names images '0', '1', '2' and 37 more; expected image00000",
     ),
     "an id twice": (
         lambda f: edit(f / EARLY, with_stimulus(lambda s: put(s, 3, s[4]))),
@@ -459,7 +459,7 @@ def test_ceilings_on_simulated_repetitions(k: int) -> None:
 
 def test_the_design_is_cut_at_each_subjects_sessions(release: Path) -> None:
     design = read_design(release / DESIGN, WORLD.scanning)
-    assert [len(design.images[s]) for s in WORLD.subjects] == [90, 90, 60]
+    assert [len(design.images[s]) for s in WORLD.subjects] == [120, 120, 80]
     for s, subject in enumerate(WORLD.subjects):
         assert np.array_equal(design.images[subject], WORLD.shown(s))
     assert list(design.shared) == WORLD.shared
@@ -470,4 +470,4 @@ def test_image_files_of_the_miniature_are_the_pixels(published: Path) -> None:
     number = WORLD.shared[1]
     image = Image.open(published / f"naturalscenes/images/image{number:05d}.png")
     assert np.array_equal(np.asarray(image), WORLD.pixels[number])
-    assert WORLD.betas["subj01"].shape == (90, *SHAPE)
+    assert WORLD.betas["subj01"].shape == (120, *SHAPE)
