@@ -15,7 +15,7 @@ from benchmark_core.contract_guards import changed, generator_states, same_gener
 from benchmark_core.errors import MissingDataError
 from benchmark_core.registry import Registry
 from benchmark_core.reliability import mean_noise
-from benchmark_core.specs import BenchmarkSpec
+from benchmark_core.specs import BenchmarkSpec, SubjectSpec
 from benchmark_core.splits import Fold, KFold, Splits
 from benchmark_core.stimuli import match_stimuli, name_ids
 
@@ -38,6 +38,8 @@ class BenchmarkContract:
     def __init__(self, registry: Registry, identifier: str) -> None:
         self.registry = registry
         self.spec: BenchmarkSpec = registry.benchmark(identifier)
+        # Of subjects who saw different stimuli the first stands for all.
+        self.part: BenchmarkSpec | SubjectSpec = next(iter(self.spec.parts.values()))
         self.stimuli: StimulusSet | None = None
         self.target: Any = None
         self.splits: Splits | None = None
@@ -62,8 +64,8 @@ class BenchmarkContract:
     def check_data(self) -> Finding:
         """Both can be had, and the target is of the kind that the spec says."""
         started = time.perf_counter()
-        stimuli = self._watched(self.spec.stimuli)
-        target = self._watched(self.spec.target)
+        stimuli = self._watched(self.part.stimuli)
+        target = self._watched(self.part.target)
         self.seconds = time.perf_counter() - started
         kind = getattr(target, "kind", self.spec.target_kind)
         if kind != self.spec.target_kind:
@@ -94,8 +96,8 @@ class BenchmarkContract:
     def check_splits(self) -> Finding:
         """Folds, of every subject."""
         stimuli, target = self._loaded()
-        splits = self._watched(lambda: self.spec.splits(stimuli))
-        if self._watched(lambda: self.spec.splits(stimuli)).hash != splits.hash:
+        splits = self._watched(lambda: self.part.splits(stimuli))
+        if self._watched(lambda: self.part.splits(stimuli)).hash != splits.hash:
             raise CheckFailed("two calls of splits give different folds; seed them")
         subjects = getattr(target, "subject_names", ())
         unknown = sorted(set(splits.by_subject) - set(subjects)) if subjects else []
@@ -110,7 +112,7 @@ class BenchmarkContract:
                 where = f"fold {number}" + (f" of {subject}" if subject in splits.by_subject else "")
                 self._check_fold(fold, where, groups, stimuli)
                 self._check_recorded(fold, where, subject)
-        if isinstance(self.spec.splits, KFold):
+        if isinstance(self.part.splits, KFold):
             times = Counter(i for fold in splits.folds for i in fold.test)
             if set(times) != set(stimuli.stimulus_ids) or max(times.values()) > 1:
                 raise CheckFailed("the folds do not test every stimulus exactly once")
@@ -155,13 +157,13 @@ class BenchmarkContract:
     def check_hash(self) -> None:
         """The same content gives the same key."""
         stimuli, target = self._loaded()
-        declared = self.spec.target_hash
+        declared = self.part.target_hash
         if declared is None and not isinstance(getattr(target, "hash", None), str):
             raise CheckFailed(f"a target of class {type(target).__name__} needs an attribute hash, or target_hash")
-        hashes = {declared() if declared else self.spec.target().hash for _ in range(2)}
+        hashes = {declared() if declared else self.part.target().hash for _ in range(2)}
         if len(hashes) > 1 or (declared is None and hashes != {target.hash}):
             raise CheckFailed("the target has another hash every time it is loaded")
-        if self.spec.stimuli().manifest_hash != stimuli.manifest_hash:
+        if self.part.stimuli().manifest_hash != stimuli.manifest_hash:
             raise CheckFailed("the stimulus set has another hash every time it is loaded")
 
     def check_global_rng(self) -> None:
