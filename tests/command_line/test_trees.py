@@ -235,6 +235,20 @@ def test_trees_that_are_none_are_refused(
     assert not any((source.parents[1] / "home" / "data").glob("birds/[!.]*"))
 
 
+def test_an_import_that_fails_leaves_what_was_there(bench: Bench, source: Path) -> None:
+    bench("data", "add-tree", "birds", "--from", source)
+    before = score_of(bench, "birds.test")
+    (source / "test" / "street" / "999.jpg").write_bytes(b"no image")  # the last of all
+    (source / "test" / "coast" / "000.jpg").write_bytes(made_up(0, 12345))
+    bench("data", "import", "birds", "--from", source).fails(2, "999.jpg cannot be decoded")
+    assert bench("data", "verify", "birds").stdout == "birds: whole\n"
+    after = score_of(bench, "birds.test")
+    assert (after["key"], after["cached"]) == (before["key"], True)
+    (source / "test" / "street" / "999.jpg").unlink()
+    assert bench("data", "import", "birds", "--from", source).status == 0
+    assert score_of(bench, "birds.test")["key"] != before["key"]
+
+
 def only(folder: Path, category: str) -> None:
     for path in folder.glob("*/*"):
         if path.name != category:
