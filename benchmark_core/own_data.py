@@ -35,6 +35,7 @@ from benchmark_core.own_data_report import report_on
 from benchmark_core.registry import Registry
 from benchmark_core.splits import Splits
 from benchmark_core.stimuli import StimulusSet
+from benchmark_core.trees import WHOLE
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +136,8 @@ def add(
     stamp = _stamp(folder)
     existing = None if before is None or replace else load_existing(before)
     prepared = prepare(request, progress, existing)
+    if WHOLE in prepared.regions:  # the name of another kind of part, which is found by it
+        raise InputError(f"a region cannot be named {WHOLE!r} here; name it otherwise with --region")
     _raise_first(prepared.matched["lines"])
     unreadable = [look.problem for look in prepared.looks.values() if look.problem]
     _raise_first(unreadable)

@@ -17,6 +17,7 @@ from benchmark_core.splits import Splits
 from benchmark_core.stimuli import name_ids
 
 EDGES = tuple(round(0.1 * i, 1) for i in range(11))  # of the histogram of reliabilities
+FEWEST = 3  # test stimuli that a correlation needs
 LOW = 0.1  # reliability below which a neuroid tells next to nothing
 BLOCK = 20_000_000  # numbers of trials looked at together
 
@@ -275,10 +276,15 @@ def report_on(
         found = examine_responses(responses)
         document["responses"] = found
         remarks += _remarks(found)
+    suggested = suggest_split(ids, images["identical"], groups is not None)
+    if split is not None and split["n_test"][0] < FEWEST:
+        remarks.append(
+            f"a fold tests {split['n_test'][0]} stimuli, too few for a correlation ({FEWEST} at least); consider {suggested}"
+        )
     return document | {
         "ids": {k: v for k, v in matched.items() if k != "lines"},
         "split": split,
-        "suggested_split": suggest_split(ids, images["identical"], groups is not None),
+        "suggested_split": suggested,
         "problems": problems,
         "remarks": remarks,
     }

@@ -342,6 +342,16 @@ def another_subject_than_the_file_says(folder: Path, images: Path):
 
 
 @case
+def a_region_that_is_no_name(folder: Path, images: Path):
+    return [*whole_table(folder), "--region", "---"], ("'---' cannot name a region", "e.g. --region V4")
+
+
+@case
+def a_region_with_a_reserved_name(folder: Path, images: Path):
+    return [*whole_table(folder), "--region", "tree"], ("a region cannot be named 'tree' here",)
+
+
+@case
 def more_subjects_than_files(folder: Path, images: Path):
     return [*whole_table(folder), "--subject", "A", "--subject", "B"], ("2 --subject for 1 --responses",)
 

@@ -154,6 +154,14 @@ def test_what_cannot_be_checked(bench: Bench, arguments: tuple[str, ...], status
     assert words in done.err.splitlines()[-1]
 
 
+def test_folds_too_small_for_a_correlation_are_remarked_on(lab: Lab) -> None:
+    path = write_csv(lab.folder / "a.csv", ["id", "x"], [[i, k] for k, i in enumerate(IDS[:12])])
+    (report,) = check_files(lab.request(path))
+    assert (
+        "a fold tests 2 stimuli, too few for a correlation (3 at least); consider --split kfold:2" in report["remarks"]
+    )
+
+
 def test_suggestions() -> None:
     many = [f"image{i}" for i in range(100)]
     assert suggest_split(many, [], False) == "--split kfold:5"
