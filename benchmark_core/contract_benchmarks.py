@@ -75,6 +75,8 @@ class BenchmarkContract:
         if isinstance(target, Responses):
             contents = f"{target.n_neuroids} neuroids of {', '.join(target.subject_names)}"
         words = f"{len(stimuli)} stimuli" + (f", {contents}" if contents else "")
+        if len(self.spec.parts) > 1:
+            words += f" (the first of {len(self.spec.parts)} subjects; the others are not looked at)"
         return Finding(words, {"n_stimuli": len(stimuli), "seconds": round(self.seconds, 3)})
 
     def check_ids(self) -> None:
@@ -195,8 +197,9 @@ class BenchmarkContract:
         if not isinstance(self.target, Responses):
             return
         responses = self.target.of_subject(subject)
+        recorded = set(responses.stimulus_ids)
         for role, ids in (("trains", fold.train), ("tests", fold.test)):
-            known = [i for i in ids if i in set(responses.stimulus_ids)]
+            known = [i for i in ids if i in recorded]
             silent = ~np.isfinite(responses.at(known).averages()).any(axis=1)
             if silent.any():
                 absent = [i for i, s in zip(known, silent, strict=True) if s]
