@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from benchmark_core.errors import InputError, MissingDataError
 from benchmark_core.home import make_folder
+from benchmark_core.offline import VARIABLE, is_offline
 
 
 class RemoteFile(NamedTuple):
@@ -92,7 +93,8 @@ def download(
     InputError
         For an address that is not http(s), too little free space, or a folder that cannot be written.
     MissingDataError
-        If a file cannot be had, or comes damaged again and again; what has come of it is kept.
+        If a file cannot be had, or comes damaged again and again; what has come of it is kept. Where ``BENCH_OFFLINE``
+        forbids downloads, for any file that is not there.
     """
     address = urlsplit(base_url)
     if address.scheme not in ("http", "https") or not address.netloc:
@@ -104,6 +106,10 @@ def download(
     try:
         with FileLock(folder / ".lock"):
             wanted = {name: file for name, file in files.items() if not _is_there(folder / name, file)}
+            if wanted and is_offline():
+                raise MissingDataError(
+                    f"{' and '.join(wanted)} would have to be downloaded, which {VARIABLE} forbids; unset it, or import a copy"
+                )
             wanted = {name: _with_size(file, base_url + name, patience, progress) for name, file in wanted.items()}
             left = {name: (file.n_bytes or 0) - _size(_partial(folder / name)) for name, file in wanted.items()}
             check_space(folder, sum(max(n_bytes, 0) for n_bytes in left.values()))

@@ -303,3 +303,17 @@ def test_progress_tells_how_far_and_how_long(server: Server, tmp_path: Path) -> 
     quiet: list[str] = []
     download(FILES, server.url, tmp_path / "again", quiet.append, HASTE)
     assert not [line for line in quiet if "left" in line], "a download of a moment needs no report"
+
+
+def test_offline_nothing_is_asked_for(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_OFFLINE", "1")
+    with pytest.raises(
+        MissingDataError, match=r"a/big\.bin and small\.bin would have to be downloaded, which BENCH_OFF"
+    ):
+        download(UNSIZED, server.url, tmp_path, lambda line: None, HASTE)
+    assert server.requests == []
+    monkeypatch.delenv("BENCH_OFFLINE")
+    fetch(server, tmp_path)
+    monkeypatch.setenv("BENCH_OFFLINE", "1")
+    fetch(server, tmp_path)
+    assert whole(tmp_path), "what is there is used"
