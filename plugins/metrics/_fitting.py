@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmark_core.representation import Representation
 from benchmark_core.ridge import (
+    AT_ONCE,
     TIE,
     Selection,
     accuracy_problem,
@@ -128,7 +129,8 @@ def _training_sets(
             continue
         ids = tuple(train_ids[int(i)] for i in rows)
         decomposition = representation.decomposition(ids) if position == 0 else decompose(representation, ids)
-        whole = len(members) == 1 and len(rows) == len(train)  # then no copy is made of what may be large
+        # No copy of what is large and whole; of what is small always, because sums depend on the order in memory.
+        whole = len(members) == 1 and len(rows) == len(train) and train.size > AT_ONCE
         yield ids, np.array(neuroids), train if whole else train[rows][:, neuroids], decomposition
 
 
