@@ -21,7 +21,7 @@ from benchmark_core.stimuli import StimulusSet
 def check_files(request: Request, progress: Progress = lambda line: None) -> list[dict[str, Any]]:
     """Return a report on files that are not added yet, one for each region."""
     prepared = prepare(request, progress)
-    reports = []
+    reports: list[dict[str, Any]] = []
     for region, responses in prepared.regions.items():
         stimuli = StimulusSet(
             responses.stimulus_ids,
@@ -37,7 +37,7 @@ def check_files(request: Request, progress: Progress = lambda line: None) -> lis
                 responses,
                 _try_splits(splits_for(prepared.split), stimuli),
                 groups_of(stimuli),
-                prepared.matched,
+                prepared.matched if not reports else {**prepared.matched, "lines": []},  # said once for all regions
             )
         )
     return reports
@@ -69,7 +69,7 @@ def check_registered(registry: Registry, name: str, progress: Progress = lambda 
             f"no dataset or benchmark is named {name!r}.{did_you_mean(name, known) or ' See: bench data list.'}"
         )
     seen: dict[str, list[Look]] = {}
-    reports = []
+    reports: list[dict[str, Any]] = []
     missing: MissingDataError | None = None
     for spec in chosen:
         try:

@@ -198,6 +198,9 @@ def _read_wide(
         rows = np.array([k == key for k in keys])
         own = values if rows.all() else values[rows]
         seen = np.isfinite(own).any(axis=0) if not rows.all() else np.ones(len(neuroids), dtype=bool)
+        if not seen.any():
+            whose = " of ".join(name for name in key[::-1] if name)
+            raise InputError(f"{table.path} holds no response{' of ' + whose if whose else ''}; leave these rows out")
         if not seen.all():
             own = own[:, seen]
         chosen = np.flatnonzero(rows)
@@ -231,8 +234,9 @@ def _read_long(
         raise InputError(f"{table.path} has a header and no rows")
     values = np.concatenate(parts)
     del parts
-    check_ids(table.path, texts[ids].names)
-    check_ids(table.path, texts[neuroid].names, "neuroid")
+    for name, kind in ((ids, "stimulus id"), (neuroid, "neuroid")):
+        if "" in texts[name].names:
+            check_ids(table.path, [texts[name].names[code] for code in texts[name].array], kind)
     columns = {name: _of_coded(table.path, name, texts[ids], texts[name]) for name in kept}
     whose = np.zeros(len(values), dtype=np.int64)
     parting: dict[str, Codes] = {}

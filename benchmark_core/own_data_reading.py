@@ -169,6 +169,8 @@ def prepare(request: Request, progress: Progress, existing: Existing | None = No
         if same:
             metadata[GROUP] = _join(metadata.get(GROUP) or {i: i for i in order}, same)
     if kind == "column":
+        if own_column in columns:
+            columns[own_column] = {i: _plain_label(text) for i, text in columns[own_column].items()}
         said = _labels("split", own_column, columns, order, known.get(SPLIT, {}), f"--split {split}")
         metadata[SPLIT] = _train_and_test(said, value)
     elif kind == "test":
@@ -388,11 +390,13 @@ def _join(groups: Mapping[str, str], identical: Sequence[Sequence[str]]) -> dict
     return {i: lead(group) for i, group in groups.items()}
 
 
+def _plain_label(text: str) -> str:
+    return text.lower() if text.lower() in ("train", "test") else text
+
+
 def _train_and_test(labels: Mapping[str, str], column: str) -> dict[str, str]:
-    lower = {text.strip().lower() for text in labels.values()}
-    if lower == {"train", "test"}:
-        return {i: text.strip().lower() for i, text in labels.items()}
-    if lower & {"train", "test", "training", "testing", "val", "validation"}:
+    lower = {text.lower() for text in labels.values()}
+    if lower != {"train", "test"} and lower & {"train", "test", "training", "testing", "val", "validation"}:
         raise InputError(
             f"--split column:{column} holds {name_ids(sorted(set(labels.values())))}; use 'train' and 'test' and nothing "
             "else, or the name of a fold for each stimulus"

@@ -230,6 +230,33 @@ def test_splits(lab: Lab) -> None:
     assert benchmark("lab.V4")[0].groups == tuple(str(i // 2) for i in range(24))
 
 
+def test_what_is_added_takes_the_split_and_groups_of_what_is_there(lab: Lab) -> None:
+    def write(name: str, which: range, add_to: float) -> Path:
+        rows = [
+            [*r, "Train" if int(r[0][2:]) % 4 else "TEST", int(r[0][2:]) // 2]
+            for r in wide_rows(TRIALS + add_to)
+            if int(r[0][2:]) in which
+        ]
+        return write_csv(lab.folder / name, ["id", *NEUROIDS, "set", "object"], rows)
+
+    options: dict[str, Any] = {"split": "column:set", "groups": "object"}
+    a, b, c = write("a.csv", range(12), 0), write("b.csv", range(8, 24), 1), write("c.csv", range(12), 2)
+    add("two", lab.request(a, subjects=("M1",), **options))
+    plain = {"ignore": ("set", "object")}
+    with pytest.raises(InputError, match="12 stimuli have no group: 'im12', 'im13'"):
+        add("two", lab.request(b, subjects=("M2",), **plain))
+    with pytest.raises(InputError, match="two is split by column:set, not kfold:3"):
+        add("two", lab.request(b, subjects=("M2",), split="kfold:3"))
+    add("two", lab.request(b, subjects=("M2",), **options))
+    add("two", lab.request(c, subjects=("M3",), **plain))  # known stimuli only
+    stimuli, target, splits = benchmark("two.V4")
+    add("one", lab.request(a, b, c, subjects=("M1", "M2", "M3"), **options))
+    assert benchmark("one.V4")[1].hash == target.hash
+    assert benchmark("one.V4")[2].hash == splits.hash
+    assert benchmark("one.V4")[0].groups == stimuli.groups
+    assert splits.folds[0].test == IDS[::4]
+
+
 def test_identical_pictures_are_kept_together_on_request(lab: Lab) -> None:
     images = lab.folder / "images"
     shutil.copytree(lab.images, images)

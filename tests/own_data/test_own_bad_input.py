@@ -160,6 +160,17 @@ def an_empty_id(folder: Path, images: Path):
 
 
 @case
+def an_empty_id_in_a_long_table(folder: Path, images: Path):
+    rows = "id,neuron,rate\nim00,a,1\nim00,b,2\n,a,3\n"
+    return table(folder, rows), ("the stimulus id of row 3 is empty",)
+
+
+@case
+def a_subject_without_responses(folder: Path, images: Path):
+    return table(folder, "id,subject,n1\nim00,A,1\nim01,B,\n"), ("holds no response of B",)
+
+
+@case
 def no_neuroids(folder: Path, images: Path):
     return table(folder, "id,repetition\nim00,1\n"), ("no column of responses beside 'id', 'repetition'",)
 
