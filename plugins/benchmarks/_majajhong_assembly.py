@@ -42,12 +42,15 @@ class Recording:
         ``{column: {stimulus_id: text}}``, as far as the recording has them.
     precision
         Relative rounding error of the numbers that were read.
+    n_absent
+        Presentations whose response is not a number, over all neuroids: they count as not recorded.
     """
 
     responses: Responses
     recorded_ids: tuple[str, ...]
     labels: Mapping[str, Mapping[str, str]]
     precision: float
+    n_absent: int = 0
 
 
 def read_trials(path: Path, region: str) -> Recording:
@@ -67,7 +70,8 @@ def read_trials(path: Path, region: str) -> Recording:
     Raises
     ------
     InputError
-        If the file is damaged, lacks what is needed, or holds values that are not finite.
+        If the file is damaged, lacks what is needed, holds infinite values, or has no number at all for a neuroid and a
+        stimulus.
     """
     with _opened(path) as data:
         variable = _the_variable(path, data, ("neuroid", "presentation"))
@@ -91,14 +95,24 @@ def read_trials(path: Path, region: str) -> Recording:
                 f"({n_presentations} presentations); check its stimulus ids"
             )
         values = np.full((len(names), n_repetitions, len(rows)), np.nan)
+        n_absent = 0
         for neuroids, presentations, block in _blocks(path, variable, rows):
-            if not np.isfinite(block).all():
-                p, k = np.argwhere(~np.isfinite(block))[0]
+            if np.isinf(block).any():
+                p, k = np.argwhere(np.isinf(block))[0]
                 raise InputError(
                     f"{path}: the response of neuroid {recorded[rows[neuroids][k]]!r} to stimulus_id "
-                    f"{str(names[stimulus[presentations][p]])!r} is {block[p, k]}; a presentation has a finite response"
+                    f"{str(names[stimulus[presentations][p]])!r} is infinite; get the file again"
                 )
+            n_absent += int(np.isnan(block).sum())
             values[stimulus[presentations], place[presentations], neuroids] = block
+        if n_absent:
+            silent = np.argwhere(~np.isfinite(values).any(axis=1))
+            if len(silent):
+                i, k = silent[0]
+                raise InputError(
+                    f"{path}: neuroid {recorded[rows[k]]!r} has no response to stimulus_id {str(names[i])!r} that is a number "
+                    f"(and {len(silent) - 1} more such pairs)"
+                )
         labels = {
             label: {str(i): texts[p] for i, p in zip(names, _first(stimulus, len(names)), strict=True)}
             for label in LABELS
@@ -112,6 +126,7 @@ def read_trials(path: Path, region: str) -> Recording:
         tuple(recorded[i] for i in rows),
         labels,
         precision,
+        n_absent,
     )
 
 

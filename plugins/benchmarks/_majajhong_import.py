@@ -154,6 +154,8 @@ def _convert(
         assert averages is not None
         recording = averages
     responses = recording.responses
+    if recording.n_absent:
+        progress(f"{DATASET.name}/{region}: {recording.n_absent} single responses are absent (NaN)")
     unknown = sorted(set(responses.stimulus_ids) - set(table.names))
     if unknown:
         raise InputError(f"{found.table} does not list stimulus_id {name_ids(unknown)}, which has responses")

@@ -123,6 +123,17 @@ def test_trials_keep_their_order(home: Path, layouts: Path) -> None:
     assert repetitions.tolist() == [3 if variation[i] == 0 else 5 for i in responses.stimulus_ids]
 
 
+def test_absent_trial_is_said_and_left_out(home: Path, copied: Callable[[str], Path]) -> None:
+    source = copied("older")
+    rewrite(set_value(np.nan))(source)
+    assert "majajhong/V4: 1 single responses are absent (NaN)" in take(source)
+    trials = WORLD.trials.copy()
+    trials[7, 3] = np.nan
+    expected = pd.DataFrame(trials).groupby(WORLD.presentations["image_id"].to_numpy()).mean().sort_index()
+    columns = [i for s in ("Chabo", "Tito") for i in WORLD.rows(s, "V4")]
+    assert np.array_equal(datasets.load_responses(DATASET, "V4").averages(), expected[columns].to_numpy())
+
+
 def test_noise_of_trials_is_that_of_plain_pandas(home: Path, layouts: Path) -> None:
     """Reliability rests on s^2 / n of every stimulus."""
     take(layouts / "newer")
@@ -409,6 +420,12 @@ def set_value(value: float) -> Callable[[xr.Dataset], xr.Dataset]:
     return change
 
 
+def silence(data: xr.Dataset) -> xr.Dataset:
+    """Leave one neuroid without any response to one stimulus."""
+    data[VARIABLE][3, np.flatnonzero(data["image_id"].values == IDS[4]), 0] = np.nan
+    return data
+
+
 def rename_id(data: xr.Dataset) -> xr.Dataset:
     ids = data["image_id"].values.astype(object)
     ids[ids == IDS[4]] = "f" * 40
@@ -443,8 +460,12 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
         "no neuroids of region 'V4'; .*'IT'",
     ),
     "no presentations": ("older", empty, f"{VARIABLE!r} is empty"),
-    "NaN response": ("older", rewrite(set_value(np.nan)), "neuroid 'Tito_L_P_3_3' to stimulus_id '.*' is nan"),
-    "infinite response": ("older", rewrite(set_value(np.inf)), "is inf; a presentation has a finite response"),
+    "NaN responses": ("older", rewrite(silence), f"neuroid 'Tito_L_P_3_3' has no response to stimulus_id '{IDS[4]}'"),
+    "infinite response": (
+        "older",
+        rewrite(set_value(np.inf)),
+        "neuroid 'Tito_L_P_3_3' to stimulus_id '.*' is infinite",
+    ),
     "unknown id in the assembly": ("older", rewrite(rename_id), f"{TABLE} does not list stimulus_id 'ffff"),
     "table missing": ("older", lambda s: (s / TABLE).unlink(), r"the table of images \(stimulus_hvm-public.csv or"),
     "table empty": ("older", lambda s: (s / TABLE).write_bytes(b""), f"{TABLE} lists no images"),
