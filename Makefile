@@ -32,7 +32,7 @@ test-slow: $(INSTALLED)  ## Run the full-size goldens and the simulations over m
 	$(BIN)/python -m pytest -q -m 'slow or not slow' --timeout 7200
 
 bench: $(INSTALLED)  ## Time the main steps (pytest-benchmark; with a GPU, those on it too)
-	$(BIN)/python -m pytest tests/benchmarks -o addopts='' --benchmark-columns=min,median,rounds
+	$(BIN)/python -m pytest tests/benchmarks -o addopts='' -m 'not slow' --benchmark-columns=min,median,rounds
 
 lint: $(INSTALLED)  ## Check style and types (ruff, mypy)
 	$(BIN)/ruff check .

@@ -21,8 +21,8 @@ IMPORT_VERSION = 1  # raised whenever the conversion changes, so that a part mad
 Progress = Callable[[str], None]
 
 
-def import_folder(source: Path, progress: Progress, scanning: Scanning | None = None) -> list[str]:
-    """Import the subjects that a folder holds, in the layout of the official release or as averaged by Kazemian et al.
+def import_release(source: Path, progress: Progress, scanning: Scanning | None = None) -> list[str]:
+    """Import the subjects that a folder holds in the layout of the official release.
 
     The photographs stay where they are; their place is noted, and their contents are hashed. A subject already imported
     from the same files (by name, size and time) is left as it is; if the photographs have moved, their new place is
@@ -31,7 +31,7 @@ def import_folder(source: Path, progress: Progress, scanning: Scanning | None = 
     Parameters
     ----------
     source
-        The folder with ``nsddata_betas`` in it, or the one with ``naturalscenes`` or ``early visual stream``.
+        The folder with ``nsddata``, ``nsddata_betas`` and ``nsddata_stimuli`` in it.
     progress
         Called with lines for people.
     scanning
@@ -49,19 +49,54 @@ def import_folder(source: Path, progress: Progress, scanning: Scanning | None = 
     InputError
         If a file is damaged or not what it should be; nothing is written of its subject.
     """
+    source = _folder(source, "nsddata_betas")
+    if not (source / "nsddata_betas").is_dir():
+        if published.root_of(source) is not None:
+            raise InputError(
+                f"{source} holds published averages; import them with: bench data import {PUBLISHED.name} --from {source}"
+            )
+        raise MissingDataError(f"{source} holds no official release of NSD: expected nsddata_betas/ in it")
+    return _import_release(source, progress, scanning or Scanning())
+
+
+def import_published(source: Path, progress: Progress) -> list[str]:
+    """Import the subjects that a folder holds in the layout of the averages that Kazemian et al. published.
+
+    Parameters
+    ----------
+    source
+        The folder with ``naturalscenes`` or, in it, ``early visual stream`` and the others.
+    progress
+        Called with lines for people.
+
+    Returns
+    -------
+    list of str
+        As of :func:`import_release`, whose remarks hold here, too.
+
+    Raises
+    ------
+    MissingDataError, InputError
+        As :func:`import_release`.
+    """
+    source = _folder(source, published.FOLDER)
+    root = published.root_of(source)
+    if root is None:
+        if (source / "nsddata_betas").is_dir():
+            raise InputError(
+                f"{source} holds the official release; import it with: bench data import {RELEASE.name} --from {source}"
+            )
+        expected = f"{published.FOLDER}/{REGIONS['early'].published}/preprocessed/"
+        raise MissingDataError(f"{source} holds no published averages of NSD: expected {expected} in it")
+    return _import_published(source, root, progress)
+
+
+def _folder(source: Path, name: str) -> Path:
     source = source.expanduser()
     if not source.is_dir():
         what = "is not a folder" if source.exists() else "does not exist"
-        raise InputError(f"{source} {what}; name the folder that holds nsddata_betas/ or naturalscenes/")
-    if (source / "nsddata_betas").is_dir():
-        return _import_release(source, progress, scanning or Scanning())
-    root = published.root_of(source)
-    if root is None:
-        raise MissingDataError(
-            f"{source} holds no NSD data: expected nsddata_betas/ (official release) or "
-            f"{published.FOLDER}/{REGIONS['early'].published}/preprocessed/ (published averages) in it"
-        )
-    return _import_published(source, root, progress)
+        raise InputError(f"{source} {what}; name the folder that holds {name}/")
+    return source
 
 
 def _import_release(source: Path, progress: Progress, scanning: Scanning) -> list[str]:

@@ -68,7 +68,7 @@ PUBLISHED = DatasetSpec(
     description="Human fMRI, averaged betas of eight subjects as published with the Expansion models",
     licence="NSD terms and conditions (registration)",
     source="https://naturalscenesdataset.org; averages: doi:10.5281/zenodo.16920087",
-    importer="plugins.benchmarks._nsd_import:import_folder",
+    importer="plugins.benchmarks._nsd_import:import_published",
 )
 RELEASE = DatasetSpec(
     name="nsd-release",
@@ -76,7 +76,7 @@ RELEASE = DatasetSpec(
     description="Human fMRI, single-trial betas of eight subjects from the official release",
     licence="NSD terms and conditions (registration)",
     source="https://naturalscenesdataset.org",
-    importer="plugins.benchmarks._nsd_import:import_folder",
+    importer="plugins.benchmarks._nsd_import:import_release",
 )
 REFERENCE = "Allen, St-Yves, Wu, ... & Kay (2022), A massive 7T fMRI dataset, Nature Neuroscience 25"
 

@@ -22,7 +22,7 @@ from scipy.io import loadmat, savemat
 from benchmark_core import datasets
 from benchmark_core.errors import BenchError, InputError, MissingDataError
 from plugins.benchmarks import nsd
-from plugins.benchmarks._nsd_import import import_folder
+from plugins.benchmarks._nsd_import import import_published, import_release
 from plugins.benchmarks._nsd_published import ceiling_of, read_ceiling
 from plugins.benchmarks._nsd_release import read_design, standardise
 from plugins.benchmarks.nsd import PUBLISHED, REGIONS, RELEASE, Scanning
@@ -55,7 +55,10 @@ def published(whole: Path, tmp_path: Path) -> Path:
 
 
 def run(source: Path, said: list[str] | None = None) -> list[str]:
-    return import_folder(source, (said if said is not None else []).append, WORLD.scanning)
+    lines = said if said is not None else []
+    if (source / "nsddata").is_dir():
+        return import_release(source, lines.append, WORLD.scanning)
+    return import_published(source, lines.append)
 
 
 def left_behind(home: Path, name: str) -> set[str]:
@@ -400,10 +403,17 @@ def test_broken_averages(home: Path, published: Path, case: str) -> None:
     assert "subj01" not in left_behind(home, "nsd")
 
 
-def test_folders_that_hold_nothing(home: Path, tmp_path: Path) -> None:
-    for folder, message in ((tmp_path, "holds no NSD data"), (tmp_path / "no", "does not exist")):
-        with pytest.raises(BenchError, match=message):
-            run(folder)
+def test_folders_that_hold_something_else(home: Path, whole: Path, tmp_path: Path) -> None:
+    for wrong, message in ((tmp_path, "holds no .* expected"), (tmp_path / "no", "does not exist")):
+        for importer in (import_published, import_release):
+            with pytest.raises(BenchError, match=message):
+                importer(wrong, print)
+    with pytest.raises(
+        InputError, match="holds the official release; import it with: bench data import nsd-release --from"
+    ):
+        import_published(whole / "release", print)
+    with pytest.raises(InputError, match="holds published averages; import them with: bench data import nsd --from"):
+        import_release(whole / "published", print)
 
 
 @pytest.mark.parametrize(("module", "file"), [("h5py", "betas_session01"), ("nibabel", "streams.nii.gz")])

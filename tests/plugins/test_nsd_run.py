@@ -19,7 +19,7 @@ from benchmark_core.runner import Runner
 from benchmark_core.specs import BenchmarkSpec
 from benchmark_core.store import Store, read_arrays
 from plugins.benchmarks import nsd
-from plugins.benchmarks._nsd_import import import_folder
+from plugins.benchmarks._nsd_import import import_published, import_release
 from plugins.benchmarks.nsd import RELEASE
 
 
@@ -30,8 +30,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_HOME", str(folder / "home"))
         patch.setenv("BENCH_CACHE", str(folder / "cache"))
-        import_folder(WORLD.write_release(folder / "release"), lambda line: None, WORLD.scanning)
-        import_folder(WORLD.write_published(folder / "published", ceilings=True), lambda line: None)
+        import_release(WORLD.write_release(folder / "release"), lambda line: None, WORLD.scanning)
+        import_published(WORLD.write_published(folder / "published", ceilings=True), lambda line: None)
         yield folder
 
 
