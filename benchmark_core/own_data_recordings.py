@@ -276,10 +276,11 @@ def trim(values: np.ndarray) -> np.ndarray:
 def of_responses(source: Path, responses: Responses) -> list[Recording]:
     """Return the recordings of each subject in the responses of a region, to be put together with others."""
     found = []
+    unseen = ~np.isfinite(responses.values).reshape(len(responses.stimulus_ids), -1).any(axis=1)
     for subject in responses.subject_names:
         own = responses.of_subject(subject)
         values = own.values if own.has_trials else own.values[:, None, :]
-        seen = np.isfinite(values).any(axis=(1, 2))
+        seen = unseen | np.isfinite(values).any(axis=(1, 2))
         recording = Recording(source, own.region, subject, own.stimulus_ids, own.neuroid_ids, values)
         found.append(recording.at([i for i, keep in zip(own.stimulus_ids, seen, strict=True) if keep]))
     return found

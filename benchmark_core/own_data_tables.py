@@ -226,20 +226,18 @@ def _open_csv(path: Path, decimal: str) -> Table:
 def _numbers(
     path: Path, rows: Sequence[Sequence[str]], lines: Sequence[int], columns: dict[str, int], decimal: str
 ) -> np.ndarray:
-    cells = [[row[at] for at in columns.values()] for row in rows]
-    if not columns:
+    n = len(columns)
+    if not n:
         return np.empty((len(rows), 0))
+    cells = [row[at] for row in rows for at in columns.values()]
     if decimal == ",":
-        cells = [[cell.replace(",", ".") for cell in row] for row in cells]
+        cells = [cell.replace(",", ".") for cell in cells]
     try:
         values = np.array(cells, dtype=np.float64)  # Python's own reading of a float: exact to the last digit
     except ValueError:
-        values = np.array(
-            [
-                [_number(path, line, name, cell) for name, cell in zip(columns, row, strict=True)]
-                for line, row in zip(lines, cells, strict=True)
-            ]
-        )
+        names = list(columns)
+        values = np.array([_number(path, lines[k // n], names[k % n], cell) for k, cell in enumerate(cells)])
+    values = values.reshape(len(rows), n)
     if np.isinf(values).any():
         row, at = np.argwhere(np.isinf(values))[0]
         raise InputError(f"{path}, line {lines[row]}, column {list(columns)[at]!r}: an infinite value; leave it empty")
