@@ -107,10 +107,8 @@ def check_scores(home: Path, world: mini.Miniature, public: Path, folder: Path) 
     """Import, verify and run both layouts; the averages are the same, so r is the same."""
     bench("data", "import", "majajhong", "--from", public)
     assert bench("data", "verify", "majajhong").stdout == "majajhong: whole\n"
-    found = scores("majajhong.*", status=3)
-    assert {n for n, r in found.items() if r["status"] == "ok"} == {
-        f"{region}-ownsplit{kind}" for region in ("V4", "IT") for kind in ("", "-shuffled")
-    }
+    found = scores("majajhong.V4*", status=3)
+    assert {n for n, r in found.items() if r["status"] == "ok"} == {"V4-ownsplit", "V4-ownsplit-shuffled"}
     assert all(
         "or use majajhong." in r["error"] and "-ownsplit" in r["error"]
         for r in found.values()
@@ -131,7 +129,8 @@ def check_scores(home: Path, world: mini.Miniature, public: Path, folder: Path) 
     shutil.rmtree(home / "data")
     bench("data", "import", "majajhong", "--from", mini.write_paper(folder / "paper", world))
     assert bench("data", "verify", "majajhong").stdout == "majajhong: whole\n"
-    averages = scores("majajhong.*")
+    averages = scores("majajhong.IT*")
+    assert len(averages) == 5
     for name, result in averages.items():
         assert result["ceiling"] is None
         assert result["r_neuroid"] == pytest.approx(trials[name]["r_neuroid"], rel=1e-9)
