@@ -208,6 +208,9 @@ class _Resuming:
     def __call__(self, url: str, output_file: str | IO[bytes], pooch: Any, check_only: bool = False) -> None:
         self.partial.parent.mkdir(parents=True, exist_ok=True)
         have = _size(self.partial)
+        if self.n_bytes is not None and have > self.n_bytes:  # of another file, or damaged
+            self.partial.unlink()
+            have = 0
         if self.n_bytes is None or have < self.n_bytes:
             self._continue(url, have)
         if self.n_bytes is not None and _size(self.partial) != self.n_bytes:

@@ -120,6 +120,14 @@ def test_partial_file_longer_than_the_server_has(server: Server, tmp_path: Path)
     assert whole(tmp_path)
 
 
+def test_partial_file_longer_than_the_whole_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "big.bin.part").write_bytes(BIG + b"more")
+    fetch(server, tmp_path)
+    assert whole(tmp_path)
+    assert server.ranges() == [None]
+
+
 def test_damaged_file_in_place_is_fetched_anew(server: Server, tmp_path: Path) -> None:
     fetch(server, tmp_path)
     (tmp_path / "small.bin").write_bytes(b"tampered!!")

@@ -34,11 +34,16 @@ from plugins.benchmarks import _majajhong_assembly as assemblies
 from plugins.benchmarks._majajhong_import import import_folder
 from plugins.benchmarks.majajhong import DATASET, own_split, register_benchmarks
 
-WORLD = mini.make(per_object=(5, 5))
+WORLD = mini.make(n_objects=3, per_object=(5, 5))
 IDS = list(WORLD.stimuli["image_id"])
 N = len(IDS)
 ASSEMBLY, VARIABLE = mini.ASSEMBLY, mini.VARIABLE
 TABLE, ZIP = "stimulus_hvm-public.csv", "stimulus_hvm-public.zip"
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture(scope="module")
