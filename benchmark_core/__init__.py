@@ -12,7 +12,7 @@ from benchmark_core.errors import BenchError, InputError, MissingDataError, Mode
 from benchmark_core.hookspecs import hookimpl
 from benchmark_core.identifiers import Parameter
 from benchmark_core.preprocessing import Preprocessing
-from benchmark_core.specs import BenchmarkSpec, DatasetSpec, MetricSpec, ModelFamily, ModelSpec, Width
+from benchmark_core.specs import BenchmarkSpec, DatasetSpec, MetricSpec, ModelFamily, ModelSpec, SubjectSpec, Width
 from benchmark_core.splits import Fold, KFold, Splits, fixed_split
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ __all__ = [
     "Score",
     "Splits",
     "StimulusSet",
+    "SubjectSpec",
     "Width",
     "__version__",
     "check_model",

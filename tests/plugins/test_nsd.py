@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -481,3 +484,40 @@ def test_image_files_of_the_miniature_are_the_pixels(published: Path) -> None:
     image = Image.open(published / f"naturalscenes/images/image{number:05d}.png")
     assert np.array_equal(np.asarray(image), WORLD.pixels[number])
     assert WORLD.betas["subj01"].shape == (120, *SHAPE)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from benchmark_core import datasets
+from miniatures.nsd import World
+from plugins.benchmarks._nsd_import import import_release
+
+write = datasets._write_netcdf
+
+
+def stopped(path, target, *rest):
+    write(path, target, *rest)
+    if target.subject_names == ("subj02",):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+datasets._write_netcdf = stopped
+import_release(Path(sys.argv[1]), print, World().scanning)
+"""
+
+
+def test_killed_in_the_middle(home: Path, release: Path) -> None:
+    """Subjects written by then are whole, the one being written is absent, and the next run completes."""
+    tests = Path(__file__).resolve().parent.parent
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(release)], env=environment, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert datasets.verify(RELEASE) == []
+    assert [part.present for part in datasets.status(RELEASE)][:3] == [True, False, False]
+    assert any(name.endswith(".tmp") for name in left_behind(home, "nsd-release"))
+    said: list[str] = []
+    run(release, said)
+    assert sum("already imported" in line for line in said) == 1
+    assert left_behind(home, "nsd-release") == {"subj01", "subj02", "subj03"}
+    assert datasets.verify(RELEASE) == []
