@@ -17,6 +17,7 @@ from benchmark_core.specs import Resolved, import_target
 if TYPE_CHECKING:
     from benchmark_core.arrays import Backend
     from benchmark_core.joined_spool import JoinedSpool
+    from benchmark_core.randomised_pca import Reduction
     from benchmark_core.representation import Representation
     from benchmark_core.spool import Spool
     from benchmark_core.stimuli import StimulusSet
@@ -150,6 +151,7 @@ class Pipeline:
         stimuli: StimulusSet,
         layers: Sequence[str],
         siblings: Sequence[Resolved] = (),
+        reduction: Reduction | None = None,
     ) -> dict[str, tuple[Representation, dict[str, Any]]]:
         """Return {layer: (representation, how it came about)}.
 
@@ -161,14 +163,18 @@ class Pipeline:
         siblings
             Models that differ from this one only in width and are going to be asked for; if this one has to be
             computed, so are they, in the same pass.
+        reduction
+            What to boil layers down to where there are too many stimuli for a kernel.
         """
         from benchmark_core.widths import compute_widths, is_wide, width_of
 
         width = model.spec.width
         if width is not None and tuple(layers) == (width.layer,) and (siblings or is_wide(model)):
             of_width = {m.identifier: m for m in (model, *siblings)}
-            compute_widths(self, sorted(of_width.values(), key=width_of), version, stimuli)
+            compute_widths(self, sorted(of_width.values(), key=width_of), version, stimuli, reduction)
         keys = layer_keys(model, version, stimuli, layers, self.numerics.precision, self.store)
+        if reduction is not None:
+            keys = {layer: reduction.key(key) for layer, key in keys.items()}
         self._held = {key: value for key, value in self._held.items() if key in keys.values()}
         found = self._read(keys)
         weights, preprocessing = weights_of(model, self.store), preprocessing_of(model).as_key()
@@ -194,7 +200,7 @@ class Pipeline:
                 absent = [layer for layer in layers if layer not in found]
                 if absent:
                     folder = self.store.spool_path(key)
-                    self._compute(model, stimuli, together, absent, keys, folder, shared_key(together))
+                    self._compute(model, stimuli, together, absent, keys, folder, shared_key(together), reduction)
                     found = self._read(keys)
         missing = [layer for layer in layers if layer not in found]
         if missing:
@@ -234,11 +240,13 @@ class Pipeline:
         keys: dict[str, str],
         folder: Path,
         shared_key: str,
+        reduction: Reduction | None,
     ) -> None:
         """Extract ``together`` and reduce the layers that are absent from the store."""
         from benchmark_core.representation import from_spool
         from benchmark_core.spool import DamagedChunkError
 
+        reduce = from_spool if reduction is None else reduction.from_spool
         left = list(absent)
         for _ in range(3):
             spool = self.extract(self.load(model), model, stimuli, together, folder, shared_key)
@@ -246,7 +254,7 @@ class Pipeline:
                 while left:
                     layer = left[0]
                     started = time.perf_counter()
-                    representation = from_spool(
+                    representation = reduce(
                         spool,
                         layer,
                         self.rows_of(stimuli),

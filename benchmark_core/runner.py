@@ -149,14 +149,18 @@ class Runner:
 
     def _score_part(self, cell: Cell, name: str, part: BenchmarkSpec | SubjectSpec, stimuli: StimulusSet) -> PartScore:
         """Score all of a cell, or one of the subjects who saw different stimuli."""
+        from benchmark_core.randomised_pca import reduction_for
+
         pipeline = self.pipeline()
         target = part.target()
         ids = getattr(target, "stimulus_ids", None)
         if ids is not None:
             match_stimuli(stimuli.stimulus_ids, ids, f"{cell.benchmark.name}{name and ' ' + name}: responses")
+        splits = splits_of(part, stimuli)
+        reduction = reduction_for(cell.metric, splits, len(stimuli))
         found = [
             pipeline.representations(
-                model, self.registry.version(model.spec), stimuli, layers, self._siblings(cell, model)
+                model, self.registry.version(model.spec), stimuli, layers, self._siblings(cell, model), reduction
             )
             for model, layers in zip(cell.models, cell.layers(), strict=True)
         ]
@@ -164,7 +168,6 @@ class Runner:
         doing = f"{cell.name}{name and ' ' + name}: {cell.metric.identifier}"
         self.progress(doing, 0, 1)
         options: dict[str, Any] = dict(cell.metric.parameters)
-        splits = splits_of(part, stimuli)
         if stimuli.groups is not None:
             options["groups"] = dict(zip(stimuli.stimulus_ids, stimuli.groups, strict=True))
         compute = import_target(cell.metric.spec.compute)

@@ -13,6 +13,7 @@ from benchmark_core.specs import Resolved, import_target
 
 if TYPE_CHECKING:
     from benchmark_core.heads import HeadBlocks
+    from benchmark_core.randomised_pca import Reduction
     from benchmark_core.spool import Spool
     from benchmark_core.stimuli import StimulusSet
 
@@ -39,7 +40,13 @@ def differ_in_width_only(one: Resolved, other: Resolved) -> bool:
     return a == b and bool(width.shared(**one.parameters)) and bool(width.shared(**other.parameters))
 
 
-def compute_widths(pipeline: Pipeline, models: Sequence[Resolved], version: str, stimuli: StimulusSet) -> None:
+def compute_widths(
+    pipeline: Pipeline,
+    models: Sequence[Resolved],
+    version: str,
+    stimuli: StimulusSet,
+    reduction: Reduction | None = None,
+) -> None:
     """Compute what the store lacks of models that differ in width only, from one pass of the widest of them."""
     from benchmark_core.representation import prefixes_from_spool
     from benchmark_core.spool import DamagedChunkError
@@ -47,6 +54,9 @@ def compute_widths(pipeline: Pipeline, models: Sequence[Resolved], version: str,
     layer = models[0].spec.width.layer
     precision = pipeline.numerics.precision
     keys = {m.identifier: layer_keys(m, version, stimuli, [layer], precision, pipeline.store)[layer] for m in models}
+    reduce = prefixes_from_spool if reduction is None else reduction.prefixes_from_spool
+    if reduction is not None:
+        keys = {name: reduction.key(key) for name, key in keys.items()}
 
     def absent() -> list[Resolved]:
         return [m for m in models if not pipeline.store.kernel_path(keys[m.identifier]).is_file()]
@@ -66,7 +76,7 @@ def compute_widths(pipeline: Pipeline, models: Sequence[Resolved], version: str,
             extracted = time.perf_counter() - started
             of_width = {per_unit * width_of(m): m for m in left}
             try:
-                for representation in prefixes_from_spool(
+                for representation in reduce(
                     source,
                     layer,
                     stimuli.stimulus_ids,
