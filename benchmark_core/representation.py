@@ -287,6 +287,8 @@ def prefixes_from_spool(
         From the narrowest to the widest.
     """
     n, widest = len(stimulus_ids), max(keys)
+    if widest > n:
+        _check_memory(n)
     sums = _Sums.start(n, max((w for w in keys if w <= n), default=0), widest > n, backend, exact)
     for first, block in spool.blocks(layer):
         for width in sorted(w for w in keys if first < w < first + block.shape[1]):
@@ -301,6 +303,24 @@ def prefixes_from_spool(
             progress(done, widest)
         if done == widest:
             break
+
+
+def _check_memory(n: int) -> None:
+    """Check that a kernel of n stimuli can be held at all.
+
+    Raises
+    ------
+    InputError
+        If this machine has less memory.
+    """
+    import psutil
+
+    needed, there = 8 * n * n, psutil.virtual_memory().total
+    if needed > there:
+        raise InputError(
+            f"the inner products of {n} stimuli take {needed / 1e9:.2g} GB and this machine has {there / 1e9:.2g} GB; "
+            "score fewer stimuli, or a fixed split by a metric that needs principal components only"
+        )
 
 
 @dataclass(eq=False)

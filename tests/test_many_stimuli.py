@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,18 @@ def test_no_kernel_of_many_stimuli_is_made(plugins: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("benchmark_core.representation.prefixes_from_spool", never)
     scores(plugins)
+
+
+def test_a_kernel_that_no_memory_holds_is_refused_in_one_line(
+    plugins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=5000, available=2**30))
+    small, wide = (run(model, "birds.test", plugins=[plugins])[0] for model in (MODELS[0], MODELS[2]))
+    assert small["status"] == "ok", "six features need no kernel"
+    assert wide["status"] == "failed"
+    assert "the inner products of 27 stimuli take 5.8e-06 GB and this machine has 5e-06 GB" in wide["error"]
+    monkeypatch.setattr(randomised_pca, "LARGEST_KERNEL", 20)
+    assert scores(plugins, MODELS[2:])[MODELS[2]]["status"] == "ok"
 
 
 def test_a_damaged_chunk_is_extracted_again(plugins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
