@@ -11,12 +11,13 @@ from benchmark_core.assembly import Responses
 from benchmark_core.errors import InputError
 from benchmark_core.home import expand
 from benchmark_core.keys import file_sha256
-from benchmark_core.own_data_arrays import read_ids, read_numpy
+from benchmark_core.own_data_arrays import read_numpy
 from benchmark_core.own_data_images import ImageFolder, Look, Matches, look_at_all, open_image, same_pictures
 from benchmark_core.own_data_layout import Hints, read_table
 from benchmark_core.own_data_manifest import DEFAULT_SPLIT, GROUP, SPLIT, check_split
 from benchmark_core.own_data_netcdf import read_netcdf
 from benchmark_core.own_data_recordings import ANY_REGION, ANY_SUBJECT, Recording, by_region, region_name
+from benchmark_core.own_data_splits import columns_of, fold_labels, join_groups, labels_from_list, labels_of
 from benchmark_core.own_data_tables import CSV_SUFFIXES, PARQUET_SUFFIXES, open_table
 from benchmark_core.stimuli import name_ids
 
@@ -158,23 +159,21 @@ def prepare(request: Request, progress: Progress, existing: Existing | None = No
     progress(f"looking at {len(order)} images")
     looks = look_at_all(lambda at: open_image(files[order[at]][1]), len(order), progress)
     metadata: dict[str, dict[str, str]] = {}
-    columns = _columns(recordings)
-    if request.groups is not None or known.get(GROUP):
-        before = known.get(GROUP, {})
+    columns = columns_of(recordings)
+    groups, parts = known.get(GROUP, {}), known.get(SPLIT, {})
+    if request.groups is not None or groups:
         if request.group_identical and request.groups is None:
-            before = {i: before.get(i, i) for i in order}
-        metadata[GROUP] = _labels("group", request.groups, columns, order, before, "--groups COLUMN")
+            groups = {i: groups.get(i, i) for i in order}
+        metadata[GROUP] = labels_of("group", columns.get(request.groups or "", {}), order, groups, "--groups COLUMN")
     if request.group_identical:
         same = same_pictures(order, looks)
         if same:
-            metadata[GROUP] = _join(metadata.get(GROUP) or {i: i for i in order}, same)
-    if kind == "column":
-        if own_column in columns:
-            columns[own_column] = {i: _plain_label(text) for i, text in columns[own_column].items()}
-        said = _labels("split", own_column, columns, order, known.get(SPLIT, {}), f"--split {split}")
-        metadata[SPLIT] = _train_and_test(said, value)
-    elif kind == "test":
-        metadata[SPLIT] = _test_list(request, value, order, known.get(SPLIT, {}), folder, matches)
+            metadata[GROUP] = join_groups(metadata.get(GROUP) or {i: i for i in order}, same)
+    if kind == "test" and request.split is not None:
+        metadata[SPLIT] = labels_from_list(Path(value), order, parts, folder, matches, request.only_matched)
+    elif kind != "kfold":
+        said = fold_labels(columns.get(own_column or "", {}), value)
+        metadata[SPLIT] = labels_of("split", said, order, parts, f"--split {split}")
     return Prepared(
         by_region(recordings),
         files,
@@ -336,99 +335,3 @@ def _split_text(request: Request, existing: Existing | None) -> str:
             "place anew with --replace"
         )
     return existing.split
-
-
-def _columns(recordings: Sequence[Recording]) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for recording in recordings:
-        for column, texts in recording.columns.items():
-            own = found.setdefault(column, {})
-            for stimulus_id, text in texts.items():
-                if own.setdefault(stimulus_id, text) != text:
-                    raise InputError(
-                        f"column {column!r}: {stimulus_id!r} has {text!r} in {recording.source} and {own[stimulus_id]!r} "
-                        "in another file; it must be the same in all"
-                    )
-    return found
-
-
-def _labels(
-    what: str,
-    column: str | None,
-    columns: Mapping[str, Mapping[str, str]],
-    ids: Sequence[str],
-    known: Mapping[str, str],
-    option: str,
-) -> dict[str, str]:
-    """Return a text for each stimulus, from a column or from what is known already."""
-    found = {**known, **(columns.get(column, {}) if column is not None else {})}
-    missing = [i for i in ids if not found.get(i)]
-    if missing:
-        raise InputError(
-            f"{len(missing)} stimuli have no {what}: {name_ids(missing)}; every stimulus needs one ({option})"
-        )
-    if column is not None:
-        differing = [i for i in known if i in columns.get(column, {}) and columns[column][i] != known[i]]
-        if differing:
-            raise InputError(f"{name_ids(differing)} would have another {what} than before; use --replace for that")
-    return {i: found[i] for i in ids}
-
-
-def _join(groups: Mapping[str, str], identical: Sequence[Sequence[str]]) -> dict[str, str]:
-    """Make one group of groups that share a picture; it takes the first of their names."""
-    leader = {group: group for group in groups.values()}
-
-    def lead(group: str) -> str:
-        while leader[group] != group:
-            group = leader[group]
-        return group
-
-    for same in identical:
-        leads = sorted({lead(groups[i]) for i in same})
-        for group in leads[1:]:
-            leader[group] = leads[0]
-    return {i: lead(group) for i, group in groups.items()}
-
-
-def _plain_label(text: str) -> str:
-    return text.lower() if text.lower() in ("train", "test") else text
-
-
-def _train_and_test(labels: Mapping[str, str], column: str) -> dict[str, str]:
-    lower = {text.lower() for text in labels.values()}
-    if lower != {"train", "test"} and lower & {"train", "test", "training", "testing", "val", "validation"}:
-        raise InputError(
-            f"--split column:{column} holds {name_ids(sorted(set(labels.values())))}; use 'train' and 'test' and nothing "
-            "else, or the name of a fold for each stimulus"
-        )
-    return dict(labels)
-
-
-def _test_list(
-    request: Request,
-    file: str,
-    ids: Sequence[str],
-    known: Mapping[str, str],
-    folder: ImageFolder,
-    matches: Matches,
-) -> dict[str, str]:
-    if request.split is None:
-        return _labels("split", None, {}, ids, known, f"--split test:{file}")
-    named, _ = read_ids(expand(Path(file)), Hints(), expand(request.responses[0]))
-    by_file = {name: stimulus_id for stimulus_id, name in matches.files.items()}
-    here = set(ids)
-    test: set[str] = set()
-    unknown = []
-    for text in named:
-        name = folder.match([text]).files.get(text) if text not in here else None
-        if text in here:
-            test.add(text)
-        elif name is not None and by_file.get(name) in here:
-            test.add(by_file[name])
-        else:
-            unknown.append(text)
-    if unknown and not (request.only_matched and test):
-        raise InputError(
-            f"{file} names {len(unknown)} stimuli that have no responses: {name_ids(unknown)}; correct the list"
-        )
-    return {i: known.get(i, "test" if i in test else "train") for i in ids}
