@@ -221,12 +221,14 @@ class Pipeline:
 
     def _read(self, keys: dict[str, str]) -> dict[str, tuple[Representation, dict[str, Any]]]:
         from benchmark_core.representation import Representation
+        from benchmark_core.stored_representation import if_large
 
         found = {}
         for layer, key in keys.items():
-            held = self._held.get(key) or Representation.load(
-                self.store.kernel_path(key), self.numerics.array_backend()
-            )
+            path = self.store.kernel_path(key)
+            held = self._held.get(key)
+            if held is None and (read := Representation.load(path, self.numerics.array_backend())) is not None:
+                held = if_large(read[0], path, len(keys)), read[1]
             if held is not None:
                 found[layer] = self._held[key] = held
         return found
@@ -245,6 +247,7 @@ class Pipeline:
         """Extract ``together`` and reduce the layers that are absent from the store."""
         from benchmark_core.representation import from_spool
         from benchmark_core.spool import DamagedChunkError
+        from benchmark_core.stored_representation import if_large
 
         reduce = from_spool if reduction is None else reduction.from_spool
         left = list(absent)
@@ -266,8 +269,9 @@ class Pipeline:
                         ),
                     )
                     provenance = self.provenance(spool, together, time.perf_counter() - started)
-                    representation.save(self.store.kernel_path(keys[layer]), provenance)
-                    self._held[keys[layer]] = representation, provenance
+                    path = self.store.kernel_path(keys[layer])
+                    representation.save(path, provenance)
+                    self._held[keys[layer]] = if_large(representation, path, len(keys)), provenance
                     del left[0]
                 break
             except DamagedChunkError:
