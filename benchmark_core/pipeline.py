@@ -291,7 +291,7 @@ class Pipeline:
     ) -> Spool | JoinedSpool:
         """Do pass 1, into ``folder``; stimuli of ``shared`` go to a spool of their own, unless they are there already.
 
-        The rows of what comes back are those of :meth:`rows_of`.
+        The rows of what comes back are those of :meth:`rows_of`; without a ``shared_key``, all stimuli in their order.
         """
         from benchmark_core.extraction import extract
         from benchmark_core.joined_spool import JoinedSpool
@@ -310,7 +310,7 @@ class Pipeline:
                 progress=lambda done, total: self.progress(f"{model.identifier}: {what}", done, total),
             )
 
-        if self.shared is None:
+        if self.shared is None or not shared_key:
             return forward(stimuli, folder, "activations")
         place = self.store.spool_path(shared_key)
         with self.store.lock(shared_key):
