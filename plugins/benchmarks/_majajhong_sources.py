@@ -17,8 +17,7 @@ from plugins.benchmarks._majajhong_assembly import LABELS
 from plugins.benchmarks.majajhong import ASSEMBLY, DATASET, FILES, ID_FILES, IMAGES, REGIONS, SUBJECTS, TABLE
 
 LARGEST_IMAGE = 20_000_000  # bytes; the published images have some tens of kB
-TABLES = (TABLE, "image_dicarlo_hvm-public.csv")
-IMAGE_PLACES = (IMAGES, "image_dicarlo_hvm-public.zip", "stimulus_hvm-public", "image_dicarlo_hvm-public")
+STEMS = ("stimulus_hvm-public", "image_dicarlo_hvm-public")  # newer and older names of the images and their table
 ID_COLUMNS, FILE_COLUMNS = ("stimulus_id", "image_id"), ("filename", "image_file_name")  # newer and older names
 
 
@@ -93,10 +92,11 @@ def find(source: Path) -> Sources:
         missing = [name for role, name in ID_FILES[column].items() if role not in given]
         if given and missing:
             raise MissingDataError(f"{source} is incomplete: {', '.join(missing)} missing (train and test are needed)")
-    table = first(*TABLES, *(f"{place}/{name}" for place in IMAGE_PLACES for name in TABLES))
-    result = Sources(
-        first(ASSEMBLY), {r: f for r, f in averages.items() if f}, table, first(*IMAGE_PLACES), _present(ids)
-    )
+    # A table goes with the images of its own name: older and newer ones may call the files differently.
+    pairs = [(first(f"{stem}.csv", f"{stem}/{stem}.csv"), first(f"{stem}.zip", stem)) for stem in STEMS]
+    whole = [pair for pair in pairs if None not in pair]
+    table, images = whole[0] if whole else (next((p[i] for p in pairs if p[i] is not None), None) for i in (0, 1))
+    result = Sources(first(ASSEMBLY), {r: f for r, f in averages.items() if f}, table, images, _present(ids))
     if not result.regions and not result.ids:
         raise MissingDataError(
             f"{source} holds no files of {DATASET.name}: expected {ASSEMBLY}, or SUBJECT_Tito_REGION_IT and its like"
@@ -112,11 +112,9 @@ def _present(ids: Mapping[str, Mapping[str, Path]]) -> dict[str, Mapping[str, Pa
 
 def _check_complete(source: Path, found: Sources) -> None:
     if found.table is None:
-        raise MissingDataError(f"{source} is incomplete: the table of images ({' or '.join(TABLES)}) is missing")
+        raise MissingDataError(f"{source} is incomplete: the table of images ({TABLE} or {STEMS[1]}.csv) is missing")
     if found.images is None:
-        raise MissingDataError(
-            f"{source} is incomplete: the images ({IMAGES}, or the folder {IMAGE_PLACES[3]}) are missing"
-        )
+        raise MissingDataError(f"{source} is incomplete: the images ({IMAGES}, or the folder {STEMS[1]}) are missing")
 
 
 def read_table(path: Path) -> Table:

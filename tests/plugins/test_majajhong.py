@@ -222,6 +222,15 @@ def test_mixed_folder(home: Path, copied: Callable[[str], Path]) -> None:
     assert parts(home) == set()
 
 
+def test_table_goes_with_the_images_of_its_own_name(home: Path, copied: Callable[[str], Path]) -> None:
+    """Newer names in a table that came without its images do not spoil the older pair."""
+    source = copied("averages")
+    newer = WORLD.stimuli.assign(image_file_name=[f"{i}.png" for i in IDS])
+    newer.rename(columns={"image_file_name": "filename"}).to_csv(source / "majajhong" / TABLE, index=False)
+    take(source)
+    assert datasets.verify(DATASET) == []
+
+
 def test_averages_in_single_precision_agree(home: Path, layouts: Path, copied: Callable[[str], Path]) -> None:
     source = copied("averages")
     spoil_averages(lambda x: x.astype("f4"))(source)
