@@ -26,7 +26,7 @@ RESOLUTION = 1e7 * EPS  # below this fraction of the largest eigenvalue a penalt
 TIE = 1e-10
 Selection = Literal["loo", "paper"]
 CONSTANT = 1e-12  # a spread below this fraction of the magnitude is rounding
-AT_ONCE = 2**25  # numbers in one array of stimuli by neuroids; more neuroids than that are taken in turn
+AT_ONCE = 2**23  # numbers in one array of stimuli by neuroids; more neuroids than that are taken in turn
 
 
 class AccuracyWarning(UserWarning):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from benchmark_core.representation import Representation
 
 EPS = float(np.finfo(np.float64).eps)
+IN_PLACE = 2**24  # numbers in a matrix of which copies are better not made
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +155,7 @@ def decompose(representation: Representation, train_ids: Sequence[str]) -> Decom
         symmetric = reduced + reduced.T
         del reduced
         symmetric /= 2
-        eigenvalues, left = xp.linalg.eigh(symmetric)
+        eigenvalues, left = _eigh(backend, symmetric)
         del symmetric
         eigenvalues, left = xp.flip(eigenvalues, axis=0), xp.flip(left, axis=1)
         relative = noise = max(n, 100) * EPS
@@ -175,6 +176,18 @@ def decompose(representation: Representation, train_ids: Sequence[str]) -> Decom
         _right=None if right is None else right[:, :rank],
         _centre=centre,
     )
+
+
+def _eigh(backend: Backend, symmetric: Any) -> tuple[Any, Any]:
+    """Return eigenvalues, ascending, and eigenvectors; a large matrix is overwritten, which saves two copies of it."""
+    if backend.name == "numpy" and symmetric.size > IN_PLACE:
+        from scipy.linalg import eigh
+
+        # The transpose is the same matrix, in the order that is overwritten without a copy.
+        eigenvalues, vectors = eigh(symmetric.T, overwrite_a=True, check_finite=False, driver="evd")
+        return eigenvalues, vectors
+    eigenvalues, vectors = backend.xp.linalg.eigh(symmetric)
+    return eigenvalues, vectors
 
 
 def _reflection(backend: Backend, n: int) -> tuple[Any, float]:

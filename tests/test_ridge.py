@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.linear_model import Ridge
 
+from benchmark_core import ridge
 from benchmark_core.arrays import Backend
 from benchmark_core.representation import Representation
 from benchmark_core.ridge import (
@@ -25,6 +26,7 @@ from benchmark_core.ridge import (
     held_out,
     penalty_criteria,
     predict,
+    predicted_deviations,
 )
 
 SHAPES = {"narrow": (40, 7), "wide": (24, 90), "square": (30, 29)}
@@ -353,3 +355,16 @@ def test_invariances(seed: int, wide: bool, log_penalty: int) -> None:
     np.testing.assert_allclose(
         fitted(x[:n][order], x[n:], y[order][:, neuroids], penalty), base[:, neuroids], rtol=1e-8, atol=1e-9
     )
+
+
+@pytest.mark.parametrize("groups", [None, [str(i // 4) for i in range(24)]], ids=["loo", "groups"])
+def test_thousands_of_neuroids_are_taken_in_turn(groups: list[str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, test, y = case("wide", "plain", neuroids=7)
+    decomposition = represent(np.concatenate([train, test])).decomposition(ids(24))
+    rest = ids(33)[24:]
+    penalties = np.array([1e-2, 1.0, 1e2, 1e3, 1e-5, 3.0, 7.0])
+    at_once = penalty_criteria(decomposition, y, groups=groups), predicted_deviations(decomposition, rest, y, penalties)
+    monkeypatch.setattr(ridge, "AT_ONCE", 24 * 3)
+    in_turn = penalty_criteria(decomposition, y, groups=groups), predicted_deviations(decomposition, rest, y, penalties)
+    np.testing.assert_allclose(in_turn[0], at_once[0], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(in_turn[1], at_once[1], rtol=1e-10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmark_core import spectral
 from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError
 from benchmark_core.representation import Representation
@@ -83,3 +84,18 @@ def test_bad_training_sets_are_named() -> None:
         decompose(representation, ["s000", "s000"])
     with pytest.raises(InputError, match="'nowhere'"):
         decompose(representation, ["s000", "nowhere"])
+
+
+@pytest.mark.parametrize("p", [30, 500])
+def test_large_matrices_are_decomposed_in_place(p: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, train = features(30, p), ids(30)[:20]
+    copied = decompose(Representation.from_features(x, ids(30)), train)
+    whole = Representation.from_features(x, ids(30))
+    kernel = whole.gram().copy()
+    monkeypatch.setattr(spectral, "IN_PLACE", 1)
+    in_place = decompose(whole, train)
+    assert in_place.rank == copied.rank
+    np.testing.assert_allclose(in_place.eigenvalues, copied.eigenvalues, rtol=1e-9)
+    products = np.sum(in_place.eigenvectors * copied.eigenvectors, axis=0)
+    np.testing.assert_allclose(np.abs(products), 1, atol=1e-7)
+    assert np.array_equal(whole.gram(), kernel)  # what is overwritten is nobody else's
