@@ -13,7 +13,7 @@ from benchmark_core.own_data_manifest import splits_for
 from benchmark_core.own_data_reading import Progress, Request, prepare
 from benchmark_core.own_data_report import report_on
 from benchmark_core.registry import Registry
-from benchmark_core.specs import BenchmarkSpec
+from benchmark_core.specs import BenchmarkSpec, SubjectSpec
 from benchmark_core.splits import Splits
 from benchmark_core.stimuli import StimulusSet
 
@@ -72,19 +72,23 @@ def check_registered(registry: Registry, name: str, progress: Progress = lambda 
     reports: list[dict[str, Any]] = []
     missing: MissingDataError | None = None
     for spec in chosen:
-        try:
-            reports.append(_check_benchmark(spec, seen, progress))
-        except MissingDataError as error:
-            missing = missing or error
-            progress(f"{spec.name}: not on this machine, left out")
+        for subject, part in spec.parts.items():
+            name = f"{spec.name} {subject}".rstrip()
+            try:
+                reports.append(_check_benchmark(name, part, seen, progress))
+            except MissingDataError as error:
+                missing = missing or error
+                progress(f"{name}: not on this machine, left out")
     if missing is not None and not reports:
         raise missing
     return reports
 
 
-def _check_benchmark(spec: BenchmarkSpec, seen: dict[str, list[Look]], progress: Progress) -> dict[str, Any]:
+def _check_benchmark(
+    name: str, spec: BenchmarkSpec | SubjectSpec, seen: dict[str, list[Look]], progress: Progress
+) -> dict[str, Any]:
     stimuli, target = spec.stimuli(), spec.target()
-    progress(f"{spec.name}: looking at {len(stimuli)} images")
+    progress(f"{name}: looking at {len(stimuli)} images")
     if stimuli.manifest_hash not in seen:
         seen[stimuli.manifest_hash] = look_at_all(stimuli.image, len(stimuli), progress)
     ids = set(getattr(target, "stimulus_ids", stimuli.stimulus_ids))
@@ -98,7 +102,7 @@ def _check_benchmark(spec: BenchmarkSpec, seen: dict[str, list[Look]], progress:
         if found:
             lines.append(f"{len(found)} stimulus ids {what}: {found[0]!r}; get the data again")
     return report_on(
-        spec.name,
+        name,
         stimuli.stimulus_ids,
         seen[stimuli.manifest_hash],
         target if isinstance(target, Responses) else None,
