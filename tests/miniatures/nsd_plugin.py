@@ -32,6 +32,29 @@ def load(width: int) -> Any:
     return Net()
 
 
+def load_halves(width: int) -> Any:
+    """Return the same model as stem (the pixels) and head."""
+    import torch
+
+    whole = load(width)
+
+    class Halves:
+        features_per_unit = 1
+
+        def stem(self, images: torch.Tensor) -> torch.Tensor:
+            FORWARDED.append(len(images))
+            return images.flatten(1)
+
+        def head(self, stem: torch.Tensor, first: int, last: int) -> torch.Tensor:
+            return torch.relu(stem @ whole.weight[first:last].T)
+
+        def to(self, device: str) -> Halves:
+            whole.to(device)
+            return self
+
+    return Halves()
+
+
 def count(representations: Any, target: Any, splits: Any) -> Score:
     """Count stimuli: a metric that knows nothing of subjects who saw different ones."""
     fields = {"n_stimuli": len(splits.folds[0].test), "n_neuroids": target.n_neuroids}
@@ -47,9 +70,11 @@ def register_models() -> list[ModelSpec]:
         "preprocessing": Preprocessing(size=(16, 16), colour="grey", mean=(0.0,), std=(1.0,)),
         "weights": "philox",
     }
+    width: dict[str, Any] = {"parameter": "width", "layer": "output"}
     return [
         ModelSpec(name="net", **spec),
-        ModelSpec(name="wide", width=Width(parameter="width", layer="output"), **spec),
+        ModelSpec(name="wide", width=Width(**width), **spec),
+        ModelSpec(name="halves", width=Width(**width, wide=load_halves, is_wide=lambda width: width > 20), **spec),
     ]
 
 

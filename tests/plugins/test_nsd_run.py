@@ -131,6 +131,15 @@ def test_widths_share_the_pass_for_every_subject(world: Path, registry: Registry
     assert results[1]["score"] == pytest.approx(plain["score"], rel=1e-6)
 
 
+def test_a_layer_generated_from_its_input_shares_it_too(world: Path, registry: Registry, tmp_path: Path) -> None:
+    results = score(registry, tmp_path, ["halves:width=40", "halves:width=50"], ["nsd.early-release"])
+    assert [r["status"] for r in results] == ["ok"] * 2, [r["error"] for r in results]
+    assert sum(FORWARDED) == N_SHARED + N_OWN
+    (plain,) = score(registry, tmp_path, ["net:width=50"], ["nsd.early-release"])
+    assert results[1]["score"] == pytest.approx(plain["score"], rel=1e-6)
+    assert not list((world / "cache" / "spools").iterdir())
+
+
 def test_a_run_that_was_stopped_goes_on_with_the_next_subject(
     world: Path, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
