@@ -34,6 +34,7 @@ class World:
     n_shared: int = 18
     size: int = SIZE
     seed: int = 0  # of an order in which one shared image is among those that the third subject misses
+    photographs: Sequence[Path] = ()  # else squares of random colours
     scanning: Scanning = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,12 +56,14 @@ class World:
         )
         self.atlas = random.choice([0, 0, 1, 2, 5], SHAPE).astype(np.int16)
         self.atlas.ravel()[:8] = [1, 2, 5, 1, 2, 5, 3, 7]
-        coarse = random.integers(0, 256, (self.n_images, 4, 4, 3), dtype=np.uint8)
-        self.pixels = np.repeat(np.repeat(coarse, self.size // 4, axis=1), self.size // 4, axis=2)
-        grey = coarse.mean(axis=3)
-        signal = np.stack([grey[:, :2, :2], grey[:, 2:, :2], grey[:, :2, 2:], grey[:, 2:, 2:]], axis=1).mean(
-            axis=(2, 3)
-        )
+        if self.photographs:
+            self.pixels = np.stack([_square(path, self.size) for path in self.photographs[: self.n_images]])
+        else:
+            coarse = random.integers(0, 256, (self.n_images, 4, 4, 3), dtype=np.uint8)
+            self.pixels = np.repeat(np.repeat(coarse, self.size // 4, axis=1), self.size // 4, axis=2)
+        half, grey = self.size // 2, self.pixels.mean(axis=3)
+        quadrants = [grey[:, :half, :half], grey[:, half:, :half], grey[:, :half, half:], grey[:, half:, half:]]
+        signal = np.stack([quadrant.mean(axis=(1, 2)) for quadrant in quadrants], axis=1)
         weights = random.standard_normal((4, *SHAPE))
         self.betas: dict[str, np.ndarray] = {}
         for s, subject in enumerate(self.subjects):
@@ -143,3 +146,12 @@ class World:
                     )
                     noise.to_netcdf(folder / f"all_stimuli.subject={s}.nc", engine="netcdf4")
         return root.parent
+
+
+def _square(path: Path, size: int) -> np.ndarray:
+    """Return the middle of a photograph, (size, size, 3) uint8."""
+    with Image.open(path) as image:
+        whole = image.convert("RGB")
+    side = min(whole.size)
+    left, top = (whole.width - side) // 2, (whole.height - side) // 2
+    return np.asarray(whole.resize((size, size), box=(left, top, left + side, top + side)))

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from miniatures.nsd import World
 from miniatures.nsd_plugin import FORWARDED, WORLD
 
+from benchmark_core import datasets, run
 from benchmark_core.cells import cell_key, make_plan
 from benchmark_core.errors import InputError
 from benchmark_core.pipeline import Numerics
@@ -196,6 +198,27 @@ def test_averages_have_no_ceiling_and_report_that_of_the_files(world: Path, regi
         release["r_neuroid"], abs=1e-4
     )  # the same averages, to single precision
     assert result["score"] != pytest.approx(release["score"], abs=1e-3)  # one is divided by reliabilities
+
+
+@pytest.mark.real
+def test_photographs_from_import_to_score(
+    home: Path, tmp_path: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real photographs with simulated betas, the built-in benchmark, all eight subjects, through the public function."""
+    photographs = sorted((real_data / "scenes15" / "train").glob("*/*.jpg"))
+    real = World(sessions=(3, 3, 3, 3, 3, 3, 3, 2), n_own=22, n_shared=18, size=64, photographs=photographs)
+    assert real.n_images == 194 <= len(photographs)
+    import_release(real.write_release(tmp_path / "release"), lambda line: None, real.scanning)
+    assert datasets.verify(RELEASE) == []
+    (result,) = run("pixels", "nsd.ventral-release")
+    assert result["status"] == "ok", result["error"]
+    assert len(result["subjects"]) == 8
+    # Betas follow the brightness of quadrants, which a linear map of pixels finds.
+    assert result["score"] > 0.3
+    assert result["ci_low"] < result["score"] < result["ci_high"]
+    assert 0 < result["ceiling"] < 1
+    (shuffled,) = run("pixels", "nsd.ventral-release-shuffled")
+    assert shuffled["score"] == pytest.approx(result["score"], abs=0.25)  # pixels in another order, and at another size
 
 
 def test_a_metric_that_knows_nothing_of_subjects(world: Path, registry: Registry, tmp_path: Path) -> None:
