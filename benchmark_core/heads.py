@@ -8,8 +8,10 @@ layer ever exist.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,13 +19,17 @@ import torch
 
 from benchmark_core import spool as spools
 from benchmark_core.errors import ModelError
-from benchmark_core.extraction import Precision, numeric_policy
+from benchmark_core.extraction import Precision, check_disk, numeric_policy
+from benchmark_core.joined_spool import JoinedSpool
 from benchmark_core.spool import Spool
 
 STEM = "stem"
 """Name of the one layer in the spool of a stem."""
 MOST_FEATURES = 2**16
 """Features generated at a time, about: enough to use the stems read for it well, few enough to hold for all stimuli."""
+
+MOST_HELD = 2**28
+"""Numbers that features generated at a time for all stimuli may be, unless a single block is more."""
 
 MOST_STEM_BYTES = 2**28
 """Stems read at a time."""
@@ -33,6 +39,7 @@ class WideModel(Protocol):
     """What ``Width.wide`` loads.
 
     ``features_per_unit`` is the number of features of one unit (filter) of the last layer; they lie side by side.
+    What ``stem`` needs is best made when ``stem`` is first called: it is not, where the stems are spooled already.
     """
 
     features_per_unit: int
@@ -79,7 +86,7 @@ class HeadBlocks:
         Where and how to compute.
     """
 
-    spool: Spool
+    spool: Spool | JoinedSpool
     model: WideModel
     units: int
     device: str = "cpu"
@@ -100,7 +107,8 @@ class HeadBlocks:
         per_unit = self.model.features_per_unit
         # Units generated together end where a block does, so the grid of blocks is that of a layer held whole.
         step = math.lcm(spools.BLOCK, per_unit)
-        at_once = max(1, MOST_FEATURES // step) * step // per_unit
+        most = min(MOST_FEATURES, MOST_HELD // max(1, self.spool.n))
+        at_once = max(1, most // step) * step // per_unit
         for unit in range(0, self.units, at_once):
             last = min(self.units, unit + at_once)
             features = self._generate(unit, last)
@@ -131,3 +139,38 @@ class HeadBlocks:
         for chunk in range(0, self.spool.n_chunks, at_once):
             chunks = range(chunk, min(self.spool.n_chunks, chunk + at_once))
             yield self.spool.rows(chunk).start, np.concatenate([self.spool.read(c, STEM) for c in chunks])
+
+
+def spool_whole(
+    stems: Spool, model: WideModel, units: int, layer: str, folder: Path, device: str, precision: Precision
+) -> Spool:
+    """Compute a last layer whose units cannot be generated apart from the spool of its stem, and spool it.
+
+    A spool that a killed run left in ``folder`` is gone on with. Memory holds the layer's weights and one chunk.
+
+    Returns
+    -------
+    Spool
+        With the one layer ``layer``, (n, units * features_per_unit) in all.
+
+    Raises
+    ------
+    ModelError
+        If the head gives something of another shape, or not finite.
+    """
+    width = units * model.features_per_unit
+    spool = Spool.open(folder, stems.n, [layer])
+    if spool is None or spool.chunk_rows != stems.chunk_rows:
+        check_disk(folder, 4 * stems.n * width)
+        spool = Spool.create(folder, stems.n, [layer], stems.chunk_rows, stems.batch_size)
+    for chunk in spool.absent():
+        started = time.perf_counter()
+        stem = torch.from_numpy(stems.read(chunk, STEM)).to(device)
+        with numeric_policy(precision):
+            features = model.head(stem, 0, units).to("cpu", torch.float32).numpy()
+        if features.shape != (len(stem), width):
+            raise ModelError(f"head(0, {units}) has shape {features.shape}; expected ({len(stem)}, {width})")
+        if not np.isfinite(features).all():
+            raise ModelError(f"layer {layer!r} gives values that are not finite")
+        spool.write(chunk, {layer: features}, time.perf_counter() - started)
+    return spool

@@ -161,17 +161,16 @@ class Pipeline:
         Parameters
         ----------
         siblings
-            Models that differ from this one only in width and are going to be asked for; if this one has to be
+            Models that can share a forward pass with this one and are going to be asked for; if this one has to be
             computed, so are they, in the same pass.
         reduction
             What to boil layers down to where there are too many stimuli for a kernel.
         """
-        from benchmark_core.widths import compute_widths, is_wide, width_of
+        from benchmark_core.widths import compute_together, is_wide
 
         width = model.spec.width
         if width is not None and tuple(layers) == (width.layer,) and (siblings or is_wide(model)):
-            of_width = {m.identifier: m for m in (model, *siblings)}
-            compute_widths(self, sorted(of_width.values(), key=width_of), version, stimuli, reduction)
+            compute_together(self, [model, *siblings], version, stimuli, reduction)
         keys = layer_keys(model, version, stimuli, layers, self.numerics.precision, self.store)
         if reduction is not None:
             keys = {layer: reduction.key(key) for layer, key in keys.items()}

@@ -8,7 +8,7 @@ before multiplying keeps the digits that a large common mean would swallow.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +184,20 @@ class Representation:
         if key not in self._decompositions:
             self._decompositions[key] = decompose(self, key)
         return self._decompositions[key]
+
+    def scaled(self, factor: float) -> Representation:
+        """Return the representation of the same features multiplied with a number."""
+        if factor == 1:
+            return self
+        return replace(
+            self,
+            features=None if self.features is None else self.features * factor,
+            kernel=None if self.kernel is None else self.kernel * factor**2,
+            row_sums=self.row_sums * factor,
+            mean_products=self.mean_products * factor**2,
+            mean_square=self.mean_square * factor**2,
+            _decompositions={},
+        )
 
     def save(self, path: Path, provenance: dict[str, Any]) -> None:
         """Write the representation to the store, with how it came about."""

@@ -31,7 +31,7 @@ from benchmark_core.specs import BenchmarkSpec, Resolved, SubjectSpec, import_ta
 from benchmark_core.stimuli import StimulusSet, match_stimuli
 from benchmark_core.store import Store, cache_cap, write_arrays
 from benchmark_core.subjects import PartScore, mean_over_subjects, shared_stimuli
-from benchmark_core.widths import differ_in_width_only
+from benchmark_core.widths import can_share_a_pass
 
 if TYPE_CHECKING:
     import torch
@@ -244,11 +244,11 @@ class Runner:
         return record
 
     def _siblings(self, cell: Cell, model: Resolved) -> list[Resolved]:
-        """Return the models of this run that differ from ``model`` in width only and still need their kernels."""
+        """Return the models of this run that can share a forward pass with ``model`` and still need their kernels."""
         wanted: dict[str, Resolved] = {}
         for other in self._cells:
             if other.benchmark is cell.benchmark and other is not cell and self._is_to_do(other):
-                wanted |= {m.identifier: m for m in other.models if differ_in_width_only(model, m)}
+                wanted |= {m.identifier: m for m in other.models if can_share_a_pass(model, m)}
         return list(wanted.values())
 
     def _is_to_do(self, cell: Cell) -> bool:

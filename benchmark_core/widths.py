@@ -1,10 +1,12 @@
-"""Models that differ in the width of their last layer only: one pass for all of them, by blocks where it is wide."""
+"""Models that differ in their last layer only: one forward pass for all of them, by blocks where that layer is wide."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from benchmark_core.errors import BenchError, ModelError
@@ -12,7 +14,8 @@ from benchmark_core.pipeline import Pipeline, layer_keys, make_key, preprocessin
 from benchmark_core.specs import Resolved, import_target
 
 if TYPE_CHECKING:
-    from benchmark_core.heads import HeadBlocks
+    from benchmark_core.heads import HeadBlocks, WideModel
+    from benchmark_core.joined_spool import JoinedSpool
     from benchmark_core.randomised_pca import Reduction
     from benchmark_core.spool import Spool
     from benchmark_core.stimuli import StimulusSet
@@ -30,105 +33,205 @@ def is_wide(model: Resolved) -> bool:
 
 
 def differ_in_width_only(one: Resolved, other: Resolved) -> bool:
-    """Whether the features of one model are the first features of the other."""
+    """Whether the features of one model are the first features of the other, but for a factor."""
     width = one.spec.width
     if width is None or other.spec is not one.spec or one.identifier == other.identifier:
         return False
-    a, b = (dict(m.parameters) for m in (one, other))
-    a.pop(width.parameter)
-    b.pop(width.parameter)
-    return a == b and bool(width.shared(**one.parameters)) and bool(width.shared(**other.parameters))
+    return _head(one) == _head(other) and _stem(one) == _stem(other)
 
 
-def compute_widths(
+def can_share_a_pass(one: Resolved, other: Resolved) -> bool:
+    """Whether two models are the same up to their last layer, and one forward pass serves both."""
+    width = one.spec.width
+    if width is None or other.spec is not one.spec or one.identifier == other.identifier:
+        return False
+    return _stem(one) == _stem(other) and (width.wide is not None or _head(one) == _head(other))
+
+
+def _stem(model: Resolved) -> dict[str, Any]:
+    """Return the parameters that a model's stem depends on."""
+    width = model.spec.width
+    return {k: v for k, v in model.parameters.items() if k not in (width.parameter, *width.head_only)}
+
+
+def _head(model: Resolved) -> tuple[Any, ...]:
+    """Return what models with one last layer, cut off at different widths, have in common."""
+    width, parameters = model.spec.width, model.parameters
+    if not width.shared(**parameters):
+        return (model.identifier,)
+    return tuple(parameters[name] for name in width.head_only)
+
+
+def compute_together(
     pipeline: Pipeline,
     models: Sequence[Resolved],
     version: str,
     stimuli: StimulusSet,
     reduction: Reduction | None = None,
 ) -> None:
-    """Compute what the store lacks of models that differ in width only, from one pass of the widest of them."""
-    from benchmark_core.representation import prefixes_from_spool
-    from benchmark_core.spool import DamagedChunkError
-
-    layer = models[0].spec.width.layer
-    precision = pipeline.numerics.precision
-    keys = {m.identifier: layer_keys(m, version, stimuli, [layer], precision, pipeline.store)[layer] for m in models}
-    reduce = prefixes_from_spool if reduction is None else reduction.prefixes_from_spool
-    if reduction is not None:
-        keys = {name: reduction.key(key) for name, key in keys.items()}
-
-    def absent() -> list[Resolved]:
-        return [m for m in models if not pipeline.store.kernel_path(keys[m.identifier]).is_file()]
-
-    left = absent()
-    if not left or (len(left) == 1 and not is_wide(left[0])):
+    """Compute what the store lacks of models that :func:`can_share_a_pass`, unless it is one ordinary model."""
+    family = _Family(pipeline, tuple({m.identifier: m for m in models}.values()), version, stimuli, reduction)
+    left = family.absent()
+    if not left:
         return
-    widest = left[-1]
-    spool_key = _spool_key(pipeline, widest, version, stimuli, layer)
-    with pipeline.store.lock(spool_key):
-        for _ in range(3):
-            left = absent()
-            if widest not in left:
-                return
-            started = time.perf_counter()
-            spool, source, per_unit = _widest(pipeline, widest, stimuli, layer, pipeline.store.spool_path(spool_key))
-            extracted = time.perf_counter() - started
-            of_width = {per_unit * width_of(m): m for m in left}
-            try:
-                for representation in reduce(
-                    source,
-                    layer,
-                    stimuli.stimulus_ids,
-                    keys={features: keys[m.identifier] for features, m in of_width.items()},
-                    backend=pipeline.numerics.array_backend(),
-                    exact=precision == "exact",
-                    progress=lambda done, total: pipeline.progress(
-                        f"{widest.identifier} {layer}: kernels", done, total
-                    ),
-                ):
-                    seconds = time.perf_counter() - started - extracted
-                    provenance = pipeline.provenance(spool, spool.layers, seconds)
-                    provenance["shared_widths"] = [m.identifier for m in left]
-                    representation.save(pipeline.store.kernel_path(representation.key), provenance)
-                spool.delete()
-                return
-            except DamagedChunkError:
-                continue
-    raise BenchError("a spool keeps failing its checksums; check the disk that BENCH_CACHE is on")
+    has_spool = (pipeline.store.spool_path(family.stem_key()) / "plan.json").is_file()  # of a run that was killed
+    if len(left) == 1 and not is_wide(left[0]) and not has_spool:
+        return
+    width, heads = left[0].spec.width, family.heads(left)
+    if width.wide is not None and (has_spool or len(heads) > 1 or is_wide(heads[0][-1]) or not width.side_by_side):
+        family.compute(family.stem_key(), family.from_stem)
+        return
+    for head in heads:
+        family.compute(family.layer_key(head[-1]), family.from_widest, head)
 
 
-def _spool_key(pipeline: Pipeline, model: Resolved, version: str, stimuli: StimulusSet, layer: str) -> str:
-    """Return the key of the spool that pass 1 writes for the widest of several models."""
-    weights, preprocessing = weights_of(model, pipeline.store), preprocessing_of(model).as_key()
-    spooled = layer
-    if is_wide(model):
-        # The stem is the same for every width.
-        given = {k: v for k, v in model.given.items() if k != model.spec.width.parameter}
-        model, spooled = Resolved(model.spec, model.identifier, given), f"input of {layer}"
-    precision = pipeline.numerics.precision
-    return make_key(model, version, weights, preprocessing, stimuli.manifest_hash, [spooled], precision)
+@dataclass
+class _Family:
+    """Models with one stem, on one stimulus set."""
 
+    pipeline: Pipeline
+    models: tuple[Resolved, ...]
+    version: str
+    stimuli: StimulusSet
+    reduction: Reduction | None = None
 
-def _widest(
-    pipeline: Pipeline, model: Resolved, stimuli: StimulusSet, layer: str, folder: Path
-) -> tuple[Spool, Spool | HeadBlocks, int]:
-    """Do pass 1 for the widest of several models; return its spool, what to read blocks from, features per unit."""
-    if not is_wide(model):
-        spool = pipeline.extract(pipeline.load(model), model, stimuli, [layer], folder)
-        per_unit, rest = divmod(spool.n_features(layer), width_of(model))
+    def __post_init__(self) -> None:
+        self.layer: str = self.models[0].spec.width.layer
+        self.precision: Any = self.pipeline.numerics.precision
+        self.keys = {m.identifier: self.layer_key(m) for m in self.models}
+
+    def layer_key(self, model: Resolved, of: StimulusSet | None = None) -> str:
+        """Return the key of a model's representation (of other stimuli than the family's)."""
+        store = self.pipeline.store
+        key = layer_keys(model, self.version, of or self.stimuli, [self.layer], self.precision, store)[self.layer]
+        return key if self.reduction is None else self.reduction.key(key)
+
+    def stem_key(self, of: StimulusSet | None = None) -> str:
+        """Return the key of the spool of what comes before the last layer: the same whatever that layer is."""
+        model = self.models[0]
+        width, store = model.spec.width, self.pipeline.store
+        given = {k: v for k, v in model.given.items() if k not in (width.parameter, *width.head_only)}
+        return make_key(
+            Resolved(model.spec, model.identifier, given),
+            self.version,
+            weights_of(model, store),
+            preprocessing_of(model).as_key(),
+            (of or self.stimuli).manifest_hash,
+            [f"input of {self.layer}"],
+            self.precision,
+        )
+
+    def absent(self, among: Sequence[Resolved] | None = None) -> list[Resolved]:
+        """Return the models that the store has no kernel of."""
+        store = self.pipeline.store
+        return [m for m in among or self.models if not store.kernel_path(self.keys[m.identifier]).is_file()]
+
+    def heads(self, models: Sequence[Resolved]) -> list[list[Resolved]]:
+        """Return models by what their last layer is, each group from the narrowest to the widest."""
+        groups: dict[tuple[Any, ...], list[Resolved]] = {}
+        for model in sorted(models, key=width_of):
+            groups.setdefault(_head(model), []).append(model)
+        return list(groups.values())
+
+    def compute(self, lock: str, work: Any, among: Sequence[Resolved] | None = None) -> None:
+        """Do ``work(models)`` for what is absent; of several processes one does it. Damaged chunks are made anew."""
+        from benchmark_core.spool import DamagedChunkError
+
+        with self.pipeline.store.lock(lock):
+            for _ in range(3):
+                left = self.absent(among)
+                if not left:
+                    return
+                try:
+                    work(left)
+                    return
+                except DamagedChunkError:
+                    continue  # the chunk was set aside
+        raise BenchError("a spool keeps failing its checksums; check the disk that BENCH_CACHE is on")
+
+    def from_widest(self, models: Sequence[Resolved]) -> None:
+        """Spool the features of the widest of models that differ in width only, and reduce them for all."""
+        widest = models[-1]
+        pipeline, folder = self.pipeline, self.pipeline.store.spool_path(self.keys[widest.identifier])
+        shared = pipeline.keep_shared(self.layer_key(widest, pipeline.shared)) if pipeline.shared else ""
+        spool = pipeline.extract(pipeline.load(widest), widest, self.stimuli, [self.layer], folder, shared)
+        per_unit, rest = divmod(spool.n_features(self.layer), width_of(widest))
         if rest:
             raise ModelError(
-                f"model {model.identifier}: {spool.n_features(layer)} features are not a multiple of its "
-                f"{model.spec.width.parameter}; its width cannot be shared"
+                f"model {widest.identifier}: {spool.n_features(self.layer)} features are not a multiple of its "
+                f"{widest.spec.width.parameter}; its width cannot be shared"
             )
-        return spool, spool, per_unit
-    from benchmark_core.heads import STEM, HeadBlocks, StemReader
-    from benchmark_core.torch_models import seeded_globals
+        self._reduce(spool, spool, per_unit, models)
+        spool.delete()
 
-    with seeded_globals():
-        wide = import_target(model.spec.width.wide)(**model.parameters)
-    reader = StemReader(wide).to(pipeline.numerics.device)
-    spool = pipeline.extract(reader, model, stimuli, [STEM], folder)
-    precision: Any = pipeline.numerics.precision
-    return spool, HeadBlocks(spool, wide, width_of(model), pipeline.numerics.device, precision), wide.features_per_unit
+    def from_stem(self, models: Sequence[Resolved]) -> None:
+        """Spool what comes before the last layer, and generate the last layer of each model from it."""
+        from benchmark_core.heads import STEM, HeadBlocks, StemReader, spool_whole
+        from benchmark_core.joined_spool import JoinedSpool
+
+        pipeline, numerics = self.pipeline, self.pipeline.numerics
+        reader = StemReader(self._wide(models[-1])).to(numerics.device)
+        shared = pipeline.keep_shared(self.stem_key(pipeline.shared)) if pipeline.shared else ""
+        folder = pipeline.store.spool_path(self.stem_key())
+        stems = pipeline.extract(reader, models[-1], self.stimuli, [STEM], folder, shared)
+        del reader
+        for head in self.heads(models):
+            widest = head[-1]
+            wide = self._wide(widest)
+            wide.to(numerics.device)
+            if widest.spec.width.apart(**widest.parameters):
+                blocks = HeadBlocks(stems, wide, width_of(widest), numerics.device, self.precision)
+                self._reduce(stems, blocks, wide.features_per_unit, head, stem_of=models)
+                continue
+            folder = pipeline.store.spool_path(self.keys[widest.identifier])
+
+            def spool_of(part: Spool, place: Path, wide: WideModel = wide, units: int = width_of(widest)) -> Spool:
+                return spool_whole(part, wide, units, self.layer, place, numerics.device, self.precision)
+
+            whole: Spool | JoinedSpool
+            if isinstance(stems, JoinedSpool):
+                whole = JoinedSpool(spool_of(stems.kept, folder / "shared"), spool_of(stems.own, folder / "own"))
+            else:
+                whole = spool_of(stems, folder)
+            self._reduce(stems, whole, wide.features_per_unit, head, stem_of=models)
+            rmtree(folder, ignore_errors=True)
+        stems.delete()
+
+    def _wide(self, model: Resolved) -> WideModel:
+        from benchmark_core.torch_models import seeded_globals
+
+        with seeded_globals():
+            return import_target(model.spec.width.wide)(**model.parameters)  # type: ignore[no-any-return]
+
+    def _reduce(
+        self,
+        spool: Spool | JoinedSpool,
+        source: Spool | JoinedSpool | HeadBlocks,
+        per_unit: int,
+        models: Sequence[Resolved],
+        stem_of: Sequence[Resolved] = (),
+    ) -> None:
+        """Reduce the features of models that differ in width only, and keep their representations."""
+        from benchmark_core.representation import prefixes_from_spool
+
+        reduce = prefixes_from_spool if self.reduction is None else self.reduction.prefixes_from_spool
+        pipeline, widest = self.pipeline, models[-1]
+        scales = {m.identifier: float(m.spec.width.scale(**m.parameters)) for m in models}
+        of_width = {per_unit * width_of(m): m for m in models}
+        started = time.perf_counter()
+        for representation in reduce(
+            source,
+            self.layer,
+            pipeline.rows_of(self.stimuli),
+            keys={features: self.keys[m.identifier] for features, m in of_width.items()},
+            backend=pipeline.numerics.array_backend(),
+            exact=self.precision == "exact",
+            progress=lambda done, total: pipeline.progress(f"{widest.identifier} {self.layer}: kernel", done, total),
+        ):
+            model = of_width[representation.n_features]
+            provenance = pipeline.provenance(spool, spool.layers, time.perf_counter() - started)
+            provenance["shared_widths"] = [m.identifier for m in models]
+            if stem_of:
+                provenance["shared_stem"] = [m.identifier for m in stem_of]
+            representation = representation.scaled(scales[model.identifier] / scales[widest.identifier])
+            representation.save(pipeline.store.kernel_path(representation.key), provenance)

@@ -219,6 +219,6 @@ def test_a_folder_that_cannot_be_removed_stays_whole(tmp_path: Path, monkeypatch
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "file").write_bytes(b"x")
     monkeypatch.setattr(os, "rename", fail_with(errno.EACCES))
-    with pytest.raises(InputError, match="cannot remove .*Permission denied"):
+    with pytest.raises(InputError, match=r"cannot remove .*Permission denied"):
         remove_folder(tmp_path / "data")
     assert tree(tmp_path / "data") == {"file": b"x"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,10 @@ class ExpansionLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, channels, H, W) to (N, filters, H', W')."""
+        if self.nonlinearity == "none":
+            # Averaging commutes with the convolution, which is then needed at the kept positions alone.
+            x = F.avg_pool2d(F.pad(x, (self.padding,) * 4), self.pool, 1)
+            return F.conv2d(x, self.weight, stride=self.stride, groups=self.groups)
         x = F.conv2d(x, self.weight, padding=self.padding, groups=self.groups)
         x = NONLINEARITIES[self.nonlinearity](x)
         return F.avg_pool2d(x, self.pool, self.stride)
@@ -94,6 +99,36 @@ class SpatialShuffle(nn.Module):
             for axis, side in enumerate(x.shape[2:])
         )
         return x[:, :, rows[:, None], columns]
+
+
+def check_parameters(
+    widths: Mapping[int, int | None], nonlinearity: str, nonlinearity_5: str, bank: str, layer_5: str
+) -> None:
+    """Check that parameters are known and go together.
+
+    Raises
+    ------
+    InputError
+        For those that do not.
+    """
+    for what, name, known in (
+        ("nonlinearity", nonlinearity, NONLINEARITIES),
+        ("nonlinearity", nonlinearity_5, NONLINEARITIES),
+        ("bank", bank, BANKS),
+        ("layer_5", layer_5, LAYER_5),
+    ):
+        if name not in known:
+            raise InputError(f"unknown {what} {name!r}; use one of {', '.join(known)}")
+    if widths[1] is not None and bank != "curvature":
+        raise InputError(f"bank={bank} has no effect with filters_1={widths[1]}; leave one of them out")
+    for number, width in widths.items():
+        follows = nonlinearity_5 if number == 5 else nonlinearity
+        fewest = 2 if follows == "zscore" else 1
+        if width is not None and width < fewest:
+            raise InputError(
+                f"layer {number} of the expansion model has {width} filters; "
+                f"it needs at least {fewest} with nonlinearity {follows!r}"
+            )
 
 
 class Expansion5L(nn.Module):
@@ -160,25 +195,8 @@ class Expansion5L(nn.Module):
     ) -> None:
         super().__init__()
         last_nonlinearity = nonlinearity if nonlinearity_5 is None else nonlinearity_5
-        for what, name, known in (
-            ("nonlinearity", nonlinearity, NONLINEARITIES),
-            ("nonlinearity", last_nonlinearity, NONLINEARITIES),
-            ("bank", bank, BANKS),
-            ("layer_5", layer_5, LAYER_5),
-        ):
-            if name not in known:
-                raise InputError(f"unknown {what} {name!r}; use one of {', '.join(known)}")
-        if filters_1 is not None and bank != "curvature":
-            raise InputError(f"bank={bank} has no effect with filters_1={filters_1}; leave one of them out")
         widths = {1: filters_1, 2: filters_2, 3: filters_3, 4: filters_4, 5: filters}
-        for number, width in widths.items():
-            follows = last_nonlinearity if number == 5 else nonlinearity
-            fewest = 2 if follows == "zscore" else 1
-            if width is not None and width < fewest:
-                raise InputError(
-                    f"layer {number} of the expansion model has {width} filters; "
-                    f"it needs at least {fewest} with nonlinearity {follows!r}"
-                )
+        check_parameters(widths, nonlinearity, last_nonlinearity, bank, layer_5)
 
         def random(number: int, width: int, channels: int, kernel: int) -> Tensor:
             weight = torch.empty(width, channels, kernel, kernel, dtype=torch.float32, device="cpu")
@@ -248,11 +266,11 @@ class Expansion5L(nn.Module):
                 f"expansion5l needs images of at least {self.smallest_input} x {self.smallest_input} pixels, "
                 f"not {height} x {width}"
             )
-        features: Tensor = self.layer5(self.stem(images))
+        features: Tensor = self.layer5(self.shuffle(self.stem(images)))
         return features.flatten(1)
 
     def stem(self, images: Tensor) -> Tensor:
-        """Return the input of layer 5, (N, filters_4, rows, columns), of images that :meth:`forward` takes."""
+        """Return the output of layer 4, (N, filters_4, rows, columns), of images that :meth:`forward` takes."""
         x = images
         for layer in self.trunk:
             x = layer(x)
@@ -261,62 +279,68 @@ class Expansion5L(nn.Module):
             raise InputError(
                 f"expansion5l with a dense layer 5 needs images of 224 x 224 pixels, not {height} x {width}"
             )
-        shuffled: Tensor = self.shuffle(x)
-        return shuffled
+        return x
 
 
 class WideExpansion5L:
-    """The expansion model with a last layer too wide to hold, in two parts (:class:`benchmark_core.heads.WideModel`).
+    """The expansion model with its last layer apart (:class:`benchmark_core.heads.WideModel`).
+
+    Layers 1 to 4 are made when :meth:`stem` first needs them, the filters of layer 5 when :meth:`head` does.
 
     Parameters
     ----------
     **parameters
         Those of :class:`Expansion5L`; images must be 224 x 224.
-
-    Raises
-    ------
-    InputError
-        For weights or a nonlinearity that depend on all filters at once (``orthogonal``, ``zscore``).
     """
 
     def __init__(self, **parameters: Any) -> None:
+        self.parameters = parameters
         self.filters: int = parameters["filters"]
         self.init: str = parameters["init"]
         self.seed: int = parameters["seed"]
         self.nonlinearity: str = parameters["nonlinearity_5"] or parameters["nonlinearity"]
-        if self.init == "orthogonal" or self.nonlinearity == "zscore":
-            raise InputError(
-                "expansion5l cannot be cut into blocks of filters with init=orthogonal or zscore in layer 5"
-            )
-        self.network = Expansion5L(**{**parameters, "filters": 1})
         self.channels: int = parameters["filters_4"]
+        widths = {n: parameters[f"filters_{n}"] for n in range(1, 5)} | {5: self.filters}
+        check_parameters(
+            widths, parameters["nonlinearity"], self.nonlinearity, parameters["bank"], parameters["layer_5"]
+        )
+        self.shuffle = SpatialShuffle(self.seed) if parameters["shuffle_5"] else nn.Identity()
         self.dense: DenseLayer | None = None
         if parameters["layer_5"] == "dense":
             streams: dict[str, Any] = {"seed": self.seed, "layer": 5, "init": self.init}
             inputs = self.channels * _SIDE**2
-            self.dense = DenseLayer(inputs, self.filters, nonlinearity=self.nonlinearity, held=False, **streams)
+            apart = self.init != "orthogonal" and self.nonlinearity != "zscore"
+            self.dense = DenseLayer(inputs, self.filters, nonlinearity=self.nonlinearity, held=not apart, **streams)
         self.features_per_unit = 36 if self.dense is None else 1
+        self._device = "cpu"
+        self._network: Expansion5L | None = None
         self._block: tuple[int, int, ExpansionLayer] | None = None
 
     def to(self, device: str) -> WideExpansion5L:
-        """Move the first four layers to a device."""
-        self.network.to(device)
+        """Compute on a device from now on."""
+        self._device, self._network, self._block = device, None, None
+        if self.dense is not None:
+            self.dense.to(device)
         return self
 
     def stem(self, images: Tensor) -> Tensor:
-        """Return the input of layer 5 flattened, (N, filters_4 * 11 * 11), of images (N, 3, 224, 224)."""
+        """Return the output of layer 4 flattened, (N, filters_4 * 11 * 11), of images (N, 3, 224, 224)."""
         if images.shape[1:] != (3, 224, 224):
             raise InputError(f"expansion5l by blocks takes images of shape (N, 3, 224, 224), not {tuple(images.shape)}")
-        return self.network.stem(images).flatten(1)
+        if self._network is None:
+            alone = {"filters": 2, "layer_5": "convolution", "nonlinearity_5": None, "shuffle_5": False}
+            self._network = Expansion5L(**{**self.parameters, **alone}).to(self._device)
+        return self._network.stem(images).flatten(1)
 
     def head(self, stem: Tensor, first: int, last: int) -> Tensor:
         """Return the features of filters ``first`` to ``last`` (exclusive), (N, (last - first) * features_per_unit)."""
+        maps = self.shuffle(stem.reshape(len(stem), self.channels, _SIDE, _SIDE))
         if self.dense is not None:
-            return self.dense.block(stem, first, last)
+            return self.dense.block(maps.flatten(1), first, last)
         if self._block is None or self._block[:2] != (first, last):
-            self._block = (first, last, self._draw(first, last))
-        maps: Tensor = self._block[2].to(stem.device)(stem.reshape(len(stem), self.channels, _SIDE, _SIDE))
-        return maps.flatten(1)
+            self._block = (first, last, self._draw(first, last).to(stem.device))
+        features: Tensor = self._block[2](maps)
+        return features.flatten(1)
 
     def _draw(self, first: int, last: int) -> ExpansionLayer:
         """Return layer 5 with some of its filters only."""

@@ -6,15 +6,15 @@ import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.nn import functional
 
 from benchmark_core.errors import InputError
 from plugins.models._default_weights import default_weights, normal_tensor
 from plugins.models._trained_weights import load_trained
 from plugins.models._weights_files import find_weights
-from plugins.models.vision_transformer import ARCHITECTURE, PUBLISHED
+from plugins.models.vision_transformer import ARCHITECTURE, PUBLISHED, TOKEN_WIDTH
 
 BLOCKS_READ = 11
-WIDTH = 768
 HEADS = 12
 
 
@@ -43,16 +43,23 @@ class CustomViT(nn.Module):
     Kazemian, Elmoznino and Bonner; code: https://doi.org/10.5281/zenodo.16920087
     """
 
+    features_per_unit = 196
+
     def __init__(self, D: int = 60, seed: int = 0) -> None:
         super().__init__()
         if D < 1 or D % HEADS:
             raise InputError(f"vit-custom: D={D} is not allowed; D must be a multiple of {HEADS} (its number of heads)")
         with torch.device("meta"):  # draws no weights and so leaves the global generator alone
             self.trunk = VisionTransformer(
-                embed_dim=WIDTH, num_heads=HEADS, depth=BLOCKS_READ, num_classes=0, global_pool="", weight_init="skip"
+                embed_dim=TOKEN_WIDTH,
+                num_heads=HEADS,
+                depth=BLOCKS_READ,
+                num_classes=0,
+                global_pool="",
+                weight_init="skip",
             )
             self.trunk.norm = nn.Identity()
-            self.dense = nn.Linear(WIDTH, D)
+            self.dense = nn.Linear(TOKEN_WIDTH, D)
         embeddings = {
             f"trunk.{name}": torch.zeros(getattr(self.trunk, name).shape) for name in ("cls_token", "pos_embed")
         }
@@ -61,8 +68,22 @@ class CustomViT(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, 3, 224, 224) to (N, 196, D)."""
-        tokens: Tensor = self.dense(self.trunk.forward_features(images)[:, 1:])
-        return tokens
+        features: Tensor = self.dense(self.tokens(images))
+        return features
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """Return what the dense layer sees, (N, 196, 768), of images (N, 3, 224, 224)."""
+        return self.trunk.forward_features(images)[:, 1:]
+
+    def stem(self, images: Tensor) -> Tensor:
+        """Return the same flattened, (N, 196 * 768)."""
+        return self.tokens(images).flatten(1)
+
+    def head(self, stem: Tensor, first: int, last: int) -> Tensor:
+        """Return units ``first`` to ``last`` (exclusive) of the dense layer, unit by unit: (N, (last - first) * 196)."""
+        tokens = stem.reshape(len(stem), self.features_per_unit, TOKEN_WIDTH)
+        units = functional.linear(tokens, self.dense.weight[first:last], self.dense.bias[first:last])
+        return units.transpose(1, 2).flatten(1)
 
 
 def custom(*, D: int, seed: int) -> CustomViT:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from benchmark_core.hookspecs import hookimpl
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Expansion5L", "register_models"]
 
 NONLINEARITIES = ("relu", "gelu", "elu", "abs", "leaky_relu", "zscore", "none")
+HOMOGENEOUS = ("relu", "abs", "leaky_relu", "none")
+"""Nonlinearities with f(a x) = a f(x) for a > 0."""
 PARAMETERS = (
     Parameter(
         "filters_1",
@@ -82,21 +85,39 @@ VARIANTS: dict[str, dict[str, Value]] = {
 }
 
 
-def is_cuttable(**parameters: Any) -> bool:
-    """Whether a filter of layer 5 gives the same features whatever other filters there are."""
-    nonlinearity = parameters["nonlinearity_5"] or parameters["nonlinearity"]
-    return bool(parameters["init"] != "orthogonal" and nonlinearity != "zscore")
+def is_apart(**parameters: Any) -> bool:
+    """Whether a filter of layer 5 gives the same features whatever other filters there are, but for a factor."""
+    return bool(parameters["init"] != "orthogonal" and _nonlinearity_5(parameters) != "zscore")
 
 
 def is_prefix(**parameters: Any) -> bool:
-    """Whether a narrower model's features are a wider one's first: xavier scales with the width."""
-    return is_cuttable(**parameters) and not str(parameters["init"]).startswith("xavier")
+    """Whether a narrower model's features are a wider one's first, but for xavier's factor.
+
+    That factor comes before the nonlinearity, so only where ``f(a x) = a f(x)``, and not with biases, which have none.
+    """
+    homogeneous = _nonlinearity_5(parameters) in HOMOGENEOUS and parameters["layer_5"] != "dense"
+    return is_apart(**parameters) and (homogeneous or not _is_xavier(parameters))
+
+
+def xavier_scale(**parameters: Any) -> float:
+    """Return what xavier's draws for layer 5 are multiplied with, as far as it depends on the number of filters."""
+    if not _is_xavier(parameters) or parameters["layer_5"] == "dense":
+        return 1.0
+    return float((9.0 * (parameters["filters_4"] + parameters["filters"])) ** -0.5)
 
 
 def is_wide(**parameters: Any) -> bool:
     """Whether layer 5 has more features than its input, which is then what is spooled."""
     features = parameters["filters"] * (1 if parameters["layer_5"] == "dense" else 36)
-    return is_cuttable(**parameters) and bool(features > parameters["filters_4"] * 11 * 11)
+    return is_apart(**parameters) and bool(features > parameters["filters_4"] * 11 * 11)
+
+
+def _nonlinearity_5(parameters: Mapping[str, Any]) -> Any:
+    return parameters["nonlinearity_5"] or parameters["nonlinearity"]
+
+
+def _is_xavier(parameters: Mapping[str, Any]) -> bool:
+    return str(parameters["init"]).startswith("xavier")
 
 
 @hookimpl
@@ -115,8 +136,11 @@ def register_models() -> list[ModelSpec]:
                 parameter="filters",
                 layer="layer5",
                 shared=is_prefix,
+                scale=xavier_scale,
                 wide="plugins.models._expansion_network:load_wide",
                 is_wide=is_wide,
+                apart=is_apart,
+                head_only=("layer_5", "nonlinearity_5", "shuffle_5"),
             ),
             trained=False,
             description="five wide convolutional layers, untrained, behind a fixed bank of curvature filters",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from benchmark_core.hookspecs import hookimpl
 from benchmark_core.identifiers import Parameter
-from benchmark_core.specs import ModelSpec
+from benchmark_core.specs import ModelSpec, Width
 from plugins.models._weights_files import Published, trained
 
 ARCHITECTURE = "vit_base_patch16_224"
 REPOSITORY = f"timm/{ARCHITECTURE}.augreg2_in21k_ft_in1k"
 OWN = f"{ARCHITECTURE}.augreg2_in21k_ft_in1k.safetensors"
 PUBLISHED = Published(names=(OWN, f"timm/{OWN}"), repository=REPOSITORY, files=("model.safetensors",))
+TOKEN_WIDTH = 768
 BLOCKS = tuple(f"blocks.{number}" for number in range(12))
 REFERENCE = "Dosovitskiy et al. (2021), https://arxiv.org/abs/2010.11929; Steiner et al. (2022), https://arxiv.org/abs/2106.10270"
 SEED = Parameter("seed", "int", 0, minimum=0, maximum=10**15, help="seed of the random weights")
@@ -32,6 +33,13 @@ def register_models() -> list[ModelSpec]:
                 SEED,
             ),
             weights="philox-1",
+            width=Width(
+                parameter="D",
+                layer="dense",
+                wide="plugins.models._vision_transformer_networks:custom",
+                is_wide=lambda D, seed: D > TOKEN_WIDTH,
+                side_by_side=False,  # published order: patch by patch
+            ),
             description="untrained: 11 blocks of ViT-B/16, then a dense layer 768 -> D for each of 196 patches",
             reference="Kazemian, Elmoznino and Bonner; code: https://doi.org/10.5281/zenodo.16920087",
         ),
