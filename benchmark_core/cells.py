@@ -10,7 +10,7 @@ from benchmark_core.errors import InputError
 from benchmark_core.keys import digest, score_key
 from benchmark_core.pipeline import candidate_layers, layer_keys
 from benchmark_core.registry import Registry, is_glob
-from benchmark_core.specs import BenchmarkSpec, Resolved, SubjectSpec
+from benchmark_core.specs import BenchmarkSpec, Resolved, SubjectSpec, resolve
 from benchmark_core.splits import Splits
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from benchmark_core.store import Store
 
 AUTO, ALL = "auto", "all"
+MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def make_plan(
     benchmarks: Sequence[str],
     metric: str | None = None,
     layer: str = AUTO,
+    seeds: Sequence[int] | None = None,
 ) -> tuple[list[Cell], list[str]]:
     """Turn names and globs into cells, model by model, and notes on pairs that were left out.
 
@@ -77,6 +79,8 @@ def make_plan(
         raise InputError("name at least one model and one benchmark, e.g. --model pixels --benchmark simulated.V4")
     cells: dict[str, Cell] = {}
     notes: list[str] = []
+    if seeds is not None:
+        chosen_models, notes = with_seeds(chosen_models, seeds)
     rows: list[tuple[Resolved, ...]] = [(m,) for m in chosen_models]
     for spec, from_glob in chosen_benchmarks:
         try:
@@ -104,6 +108,48 @@ def make_plan(
                 cells.setdefault(cell.address, cell)
     order = {m.identifier: i for i, m in enumerate(chosen_models)}
     return sorted(cells.values(), key=lambda c: order[c.models[0].identifier]), notes
+
+
+def with_seeds(models: Sequence[Resolved], seeds: Sequence[int]) -> tuple[list[Resolved], list[str]]:
+    """Return every untrained model once for each seed, and notes on those that have none and stay as they are.
+
+    Raises
+    ------
+    InputError
+        If a model names a seed itself, or does not allow one of these.
+    """
+    drawn: list[Resolved] = []
+    notes = []
+    for model in models:
+        if "seed" not in model.parameters or model.trained:
+            drawn.append(model)
+            notes.append(f"{model.identifier} has no random weights: scored once")
+            continue
+        if "seed" in model.given:
+            raise InputError(f"{model.identifier} names a seed, and so does --seeds; leave one of them out")
+        given = {**model.given, **model.asked}
+        drawn += [resolve(model.spec, model.spec.name, {**given, "seed": seed}) for seed in seeds]
+    return _unique(drawn), notes
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Return the seeds that ``0-9`` or ``0,3,5-7`` stand for, each once.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    seeds: dict[int, None] = {}
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() if dash else not last)) or len(first + last) > 30:
+            raise InputError(f"--seeds {text} is not allowed; write a range or a list, e.g. 0-9 or 0,3,5-7")
+        low, high = int(first), int(last if dash else first)
+        if high < low or high - low >= MOST_SEEDS:
+            raise InputError(f"--seeds {text}: {part.strip()} is not a range of at most {MOST_SEEDS} seeds")
+        seeds |= dict.fromkeys(range(low, high + 1))
+    return list(seeds)
 
 
 def _layer_names(models: Sequence[Resolved], layer: str) -> list[str]:

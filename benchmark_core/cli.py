@@ -113,6 +113,7 @@ def info_command(
     epilog=example(
         "bench run --model pixels --benchmark simulated.V4",
         "bench run -m pixels -m expansion5l:filters=300 -b 'cowley2023.*' --json",
+        "bench run -m expansion5l-256 -b simulated.V4 --seeds 0-9",
     ),
 )
 @guarded
@@ -129,6 +130,9 @@ def run_command(
     layer: Annotated[
         str, typer.Option(metavar="NAME", help="auto (chosen on training stimuli), all, or a layer's name.")
     ] = "auto",
+    seeds: Annotated[
+        str | None, typer.Option(metavar="RANGE", help="Draws of untrained models, e.g. 0-9 or 0,3,5-7.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     backend: Annotated[str, typer.Option(help="auto, numpy, torch or cupy.")] = "auto",
     precision: Annotated[str, typer.Option(help="exact, or fast (TF32 and float32 products).")] = "exact",
@@ -146,7 +150,7 @@ def run_command(
 
     Exit status: 0 all done, 2 bad input, 3 data or weights missing, 4 some cells failed, 130 interrupted.
     """
-    from benchmark_core.cells import make_plan
+    from benchmark_core.cells import make_plan, parse_seeds
     from benchmark_core.pipeline import Numerics
     from benchmark_core.progress import progress_display
     from benchmark_core.records import plain, records_folder
@@ -154,7 +158,7 @@ def run_command(
     from benchmark_core.tables import print_results
 
     found = open_registry(plugins)
-    cells, notes = make_plan(found, model, benchmark, metric, layer)
+    cells, notes = make_plan(found, model, benchmark, metric, layer, None if seeds is None else parse_seeds(seeds))
     numerics = Numerics(
         check_device(device), check_backend(backend, device), check_precision(precision), parse_batch_size(batch_size)
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ COLUMNS = (
     "n_stimuli",
     "n_neuroids",
     "n_neuroids_valid",
+    "n_seeds",
+    "seed_mean",
+    "seed_sd",
     "precision",
     "key",
     "error",
@@ -56,7 +60,60 @@ def leaderboard(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         (scored if record["status"] == "ok" else unscored).append(record)
     have = {_cell(record) for record in scored}
     rows = [row_of(r) for r in [*scored, *(r for r in unscored if _cell(r) not in have)]]
+    for draws in draws_of_one_model(rows):
+        scores = [row["score"] for row in draws]
+        mean, sd = statistics.fmean(scores), statistics.stdev(scores)
+        for row in draws:
+            row |= {"n_seeds": len(scores), "seed_mean": mean, "seed_sd": sd}
     return sorted(rows, key=_order)
+
+
+def draws_of_one_model(rows: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return the scored rows that differ in the models' seed only, where there are several."""
+    groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        if row["score"] is not None and row["status"] == "ok":
+            names = ("benchmark", "benchmark_version", "metric", "metric_version", "model_version", "requested_layer")
+            group = (*(str(row[n]) for n in names), row["precision"], without_seed(row["model"]))
+            groups.setdefault(group, {}).setdefault(row["model"], row)
+    # Sorted, so that the sums do not depend on the order of the records.
+    return [[draws[m] for m in sorted(draws)] for draws in groups.values() if len(draws) > 1]
+
+
+def without_seed(models: str) -> str:
+    """Return a row's models without their seeds."""
+    parts = []
+    for identifier in models.split(" + "):
+        name, _, rest = identifier.partition(":")
+        kept = [pair for pair in rest.split(",") if pair and not pair.startswith("seed=")]
+        parts.append(f"{name}:{','.join(kept)}" if kept else name)
+    return " + ".join(parts)
+
+
+def one_row_a_model(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return leaderboard rows with the draws of one model as one, at their mean score.
+
+    Its interval is the mean of those of the draws: that of one draw over stimuli, beside which ``seed_sd`` is the
+    spread over draws.
+    """
+    every = [dict(row) for row in rows]
+    drawn = {row["key"]: draws for draws in draws_of_one_model(every) for row in draws}
+    merged = []
+    for row in every:
+        draws = drawn.get(row["key"])
+        if draws is None:
+            merged.append(row)
+        elif row is draws[0]:
+            means = {name: _mean([d[name] for d in draws]) for name in ("ci_low", "ci_high", "ceiling", "r_neuroid")}
+            layers = {d["layer"] for d in draws}
+            same = {"layer": layers.pop() if len(layers) == 1 else "varies", "model": without_seed(row["model"])}
+            merged.append(row | means | same | {"score": row["seed_mean"]})
+    return sorted(merged, key=_order)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None
 
 
 def row_of(record: Mapping[str, Any]) -> dict[str, Any]:

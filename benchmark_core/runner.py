@@ -370,6 +370,7 @@ def run(
     *,
     metric: str | None = None,
     layer: str = AUTO,
+    seeds: Sequence[int] | None = None,
     device: str = "auto",
     backend: str = "auto",
     precision: str = "exact",
@@ -390,6 +391,8 @@ def run(
         Metric identifier; by default each benchmark's own.
     layer
         ``auto`` (chosen on training stimuli), ``all``, or a layer's name.
+    seeds
+        Draw every untrained model with each of these; others are scored once.
     device, backend, precision, batch_size
         As on the command line.
     records
@@ -405,7 +408,7 @@ def run(
         For anything named that is not known or not allowed.
     """
     found = registry or Registry.default([Path(p) for p in plugins])
-    cells, _ = make_plan(found, _listed(models), _listed(benchmarks), metric, layer)
+    cells, _ = make_plan(found, _listed(models), _listed(benchmarks), metric, layer, seeds)
     numerics = Numerics(
         check_device(device), check_backend(backend, device), check_precision(precision), check_batch(batch_size)
     )

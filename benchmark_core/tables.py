@@ -94,14 +94,16 @@ def seconds(value: float | None) -> str:
 
 def print_leaderboard(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print one table per benchmark and metric."""
+    from benchmark_core.leaderboard import one_row_a_model
+
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in rows:
+    for row in one_row_a_model(rows):
         groups.setdefault((benchmark_name(row), row["metric"]), []).append(row)
     for (benchmark, metric), members in groups.items():
         print(f"{benchmark}, {metric}")
-        headings = ("model", "score", "95 % interval", "ceiling", "r", "layer", "features")
+        headings = ["model", "score", "95 % interval", "ceiling", "r", "layer", "features"]
         lines = [
-            (
+            [
                 model_name(row, row["model"]),
                 number(row["score"]) if row["status"] == "ok" else row["status"],
                 interval(row),
@@ -109,9 +111,14 @@ def print_leaderboard(rows: Sequence[Mapping[str, Any]]) -> None:
                 number(row["r_neuroid"]),
                 str(row["layer"]),
                 "-" if row["n_features"] is None else str(row["n_features"]),
-            )
+            ]
             for row in members
         ]
+        if any(row.get("n_seeds") for row in members):
+            headings.insert(2, "over seeds")
+            for line, member in zip(lines, members, strict=True):
+                seeds = member.get("n_seeds")
+                line.insert(2, f"sd {number(member['seed_sd'])}, n = {seeds}" if seeds else "-")
         print_table(headings, lines, right=("score", "ceiling", "r", "features"))
         print_remark_on_ceilings(members)
         print()

@@ -7,12 +7,14 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark_core.leaderboard import COLUMNS, leaderboard, to_csv, write_csv
+from benchmark_core.leaderboard import COLUMNS, leaderboard, one_row_a_model, to_csv, without_seed, write_csv
 from benchmark_core.records import read_records, write_record
+from benchmark_core.tables import print_leaderboard
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -110,3 +112,46 @@ def test_the_committed_csv_is_what_the_committed_records_give() -> None:
     if not (folder / "records").is_dir():
         pytest.fail("leaderboard/records is missing from the checkout")
     assert to_csv(leaderboard(read_records(folder / "records"))) == (folder / "leaderboard.csv").read_text()
+
+
+def test_draws_of_one_model_have_a_mean_and_a_spread() -> None:
+    records = [record(f"m:filters=3{seed}", score) for seed, score in (("", 0.2), (",seed=1", 0.3), (",seed=12", 0.7))]
+    others = [
+        record("m", 0.9),
+        record("m:seed=1", None),
+        record("m:seed=2", 0.1, benchmark_version=2),
+        record("m:filters=3,seed=5", 0.8, metric="other"),
+    ]
+    rows = leaderboard([*records, *others])
+    drawn = [r for r in rows if r["n_seeds"]]
+    assert sorted(r["model"] for r in drawn) == sorted(r["models"][0] for r in records)
+    for row in drawn:
+        assert row["n_seeds"] == 3
+        assert row["seed_mean"] == pytest.approx(0.4)
+        assert row["seed_sd"] == pytest.approx(np.std([0.2, 0.3, 0.7], ddof=1))
+    merged = one_row_a_model(rows)
+    assert len(merged) == len(rows) - 2
+    (row,) = (r for r in merged if r["n_seeds"])
+    assert (row["model"], row["score"]) == ("m:filters=3", pytest.approx(0.4))
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [
+        ("m", "m"),
+        ("m:seed=3", "m"),
+        ("m:a=1,seed=3,z=2", "m:a=1,z=2"),
+        ("m:seed=3,z=2 + pixels + timm/x:seed=4", "m:z=2 + pixels + timm/x"),
+        ("m:my_seed=3", "m:my_seed=3"),
+    ],
+)
+def test_a_model_without_its_seed(models: str, expected: str) -> None:
+    assert without_seed(models) == expected
+
+
+def test_the_table_shows_one_line_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    print_leaderboard(leaderboard([record("m", 0.2), record("m:seed=1", 0.4), record("pixels", 0.1)]))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[3:5]] == ["m", "pixels"]
+    assert "0.300" in lines[3]
+    assert "sd 0.141, n = 2" in lines[3]
