@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from toy import make_toy_world
 
 from benchmark_core.errors import InputError
 from benchmark_core.preprocessing import Preprocessing, ShuffledPixels
+from benchmark_core.registry import Registry
 from benchmark_core.specs import BenchmarkSpec
 from benchmark_core.splits import KFold
 from benchmark_core.stimuli import StimulusSet
-from benchmark_core.variants import with_shuffled_pixels
+from benchmark_core.variants import demonstration, with_shuffled_pixels
 
 
 def picture(seed: int, mode: str = "RGB", size: tuple[int, int] = (90, 70)) -> Image.Image:
@@ -98,3 +100,16 @@ def test_any_benchmark_can_offer_it(stimuli: StimulusSet) -> None:
 def test_light_to_import() -> None:
     code = "import sys, benchmark_core.variants; assert not {'numpy', 'PIL', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_demonstration_takes_evenly_spaced_stimuli_with_their_responses(tmp_path: Path, home: Path) -> None:
+    benchmark = Registry([make_toy_world(tmp_path / "toys")]).benchmark("toy.V4")
+    demo = demonstration(benchmark, 16)
+    ids = demo.stimuli().stimulus_ids
+    assert demo.name == "toy.V4-demo"
+    assert len(ids) == 16
+    positions = benchmark.stimuli().index(ids)
+    assert positions[0] == 0
+    assert set(np.diff(positions)) == {2, 3}
+    assert demo.target().stimulus_ids == ids
+    assert demo.target().hash == benchmark.target().at(ids).hash != benchmark.target().hash

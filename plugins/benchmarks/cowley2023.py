@@ -15,6 +15,7 @@ from benchmark_core import datasets
 from benchmark_core.hookspecs import hookimpl
 from benchmark_core.specs import BenchmarkSpec, DatasetSpec
 from benchmark_core.splits import KFold
+from benchmark_core.variants import demonstration
 
 REFERENCE = "Cowley, Stan, Pillow & Smith (2023), Compact deep neural network models of visual cortex, bioRxiv"
 
@@ -91,6 +92,7 @@ def _benchmark(name: str, session: Session) -> BenchmarkSpec:
 
 @hookimpl
 def register_benchmarks() -> Iterable[BenchmarkSpec]:
-    """Return one benchmark for each session."""
+    """Return one benchmark for each session, and one of a tenth of the first."""
     names = ("cowley2023.V4", "cowley2023.V4-201025", "cowley2023.V4-210224")
-    return [_benchmark(name, session) for name, session in zip(names, SESSIONS, strict=True)]
+    found = [_benchmark(name, session) for name, session in zip(names, SESSIONS, strict=True)]
+    return [*found, demonstration(found[0], 64)]

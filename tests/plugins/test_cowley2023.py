@@ -383,12 +383,19 @@ def test_benchmarks_are_declared_without_heavy_imports() -> None:
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == ["cowley2023.V4", "cowley2023.V4-201025", "cowley2023.V4-210224"]
+    assert done.stdout.split() == [
+        "cowley2023.V4",
+        "cowley2023.V4-201025",
+        "cowley2023.V4-210224",
+        "cowley2023.V4-demo",
+    ]
 
 
 def test_benchmarks_point_to_their_sessions(home: Path, source: Path) -> None:
     run(source)
-    trials, averages, absent = register_benchmarks()
+    trials, averages, absent, demo = register_benchmarks()
+    with pytest.raises(InputError, match="V4-demo takes 64 of cowley2023.V4's stimuli, which are only 6"):
+        demo.stimuli()
     assert len(trials.stimuli()) == 6
     assert trials.target().has_trials
     assert trials.target_hash is not None
