@@ -60,3 +60,11 @@ def make_folder(path: Path, purpose: str) -> Path:
             f"cannot create the folder for {purpose}, {path} ({reason}); set BENCH_HOME or BENCH_CACHE to a folder you can write"
         ) from None
     return path
+
+
+def has_data() -> bool:
+    """Whether there is a folder of data; False where ``BENCH_HOME`` is unusable, which who needs it will say."""
+    try:
+        return os.path.isdir(bench_home() / "data")
+    except InputError:
+        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmark_core import trees
+from benchmark_core.home import has_data
 from benchmark_core.hookspecs import hookimpl
 from benchmark_core.specs import BenchmarkSpec
 
@@ -12,4 +13,4 @@ from benchmark_core.specs import BenchmarkSpec
 @hookimpl
 def register_benchmarks() -> Iterable[BenchmarkSpec]:
     """Return the benchmarks of all trees on this machine."""
-    return trees.added_trees()
+    return trees.added_trees() if has_data() else []

@@ -30,6 +30,9 @@ COMMANDS = (
     "cache",
     "cache info",
     "cache prune",
+    "plugin",
+    "plugin new",
+    "plugin check",
 )
 
 
@@ -57,12 +60,12 @@ def test_help_shows_an_example_that_fits_a_terminal(
 
 def test_every_command_is_tested(bench: Bench) -> None:
     groups = {"": commands_in(bench("--help").stdout)}
-    for group in ("data", "cache"):
+    for group in ("data", "cache", "plugin"):
         groups[group] = commands_in(bench(group, "--help").stdout)
     assert {"", *(f"{group} {name}".strip() for group, names in groups.items() for name in names)} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["", "data", "cache"])
+@pytest.mark.parametrize("command", ["", "data", "cache", "plugin"])
 def test_a_bare_command_shows_its_help(bench: Bench, command: str) -> None:
     done = bench(*command.split())
     assert "Commands" in done.stdout + done.stderr

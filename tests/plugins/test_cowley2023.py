@@ -394,7 +394,7 @@ def test_benchmarks_are_declared_without_heavy_imports() -> None:
 def test_benchmarks_point_to_their_sessions(home: Path, source: Path) -> None:
     run(source)
     trials, averages, absent, demo = register_benchmarks()
-    with pytest.raises(InputError, match="V4-demo takes 64 of cowley2023.V4's stimuli, which are only 6"):
+    with pytest.raises(InputError, match=r"V4-demo takes 64 of cowley2023.V4's stimuli, which are only 6"):
         demo.stimuli()
     assert len(trials.stimuli()) == 6
     assert trials.target().has_trials
