@@ -26,7 +26,7 @@ demo: $(INSTALLED)  ## Install, score three models on simulated V4, show the lea
 	$(BIN)/bench leaderboard
 
 test: $(INSTALLED)  ## Run the test suite (under 5 minutes on 2 cores)
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
 test-slow: $(INSTALLED)  ## Run the full-size goldens and the simulations over many seeds too
 	$(BIN)/python -m pytest -q -m 'slow or not slow' --timeout 7200
