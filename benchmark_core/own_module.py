@@ -126,7 +126,7 @@ def score_module(
                 # Here, so that a slip in a notebook leaves no row on the leaderboard.
                 place = choose_device(device)
                 own.to(place)
-                subjects = getattr(cell.benchmark, "subjects", {})  # where each saw stimuli of their own
+                subjects = cell.benchmark.subjects  # where each saw stimuli of their own
                 part = next(iter(subjects.values()), cell.benchmark)
                 try_out(own, part.stimuli(), prepared, wanted, place, precision)
             (record,) = runner.run(cells)
