@@ -166,10 +166,10 @@ class Pipeline:
         reduction
             What to boil layers down to where there are too many stimuli for a kernel.
         """
-        from benchmark_core.widths import compute_together, is_wide
+        from benchmark_core.widths import compute_together
 
         width = model.spec.width
-        if width is not None and tuple(layers) == (width.layer,) and (siblings or is_wide(model)):
+        if width is not None and tuple(layers) == (width.layer,):
             compute_together(self, [model, *siblings], version, stimuli, reduction)
         keys = layer_keys(model, version, stimuli, layers, self.numerics.precision, self.store)
         if reduction is not None:

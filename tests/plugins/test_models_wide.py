@@ -202,12 +202,13 @@ def test_kernels_do_not_depend_on_what_shares_the_stem(
         np.testing.assert_allclose(mine, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("left", [2, 4], ids=["wide", "narrow"])
 def test_a_pass_that_was_killed_between_two_last_layers_goes_on_from_its_stems(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, left: int
 ) -> None:
     folder = make_toy_world(tmp_path / "toys", 8) / "toy_data"
     stimuli = StimulusSet.from_manifest(folder / "stimuli.csv", folder / "images")
-    first, second = (Registry().model(m) for m in ONE_STEM["last layers"][2:4])
+    done, to_do = (Registry().model(ONE_STEM["last layers"][n]) for n in (3, left))
     pipeline = Pipeline(Store(tmp_path / "store"), Numerics())
 
     class Killed(BaseException):
@@ -221,10 +222,10 @@ def test_a_pass_that_was_killed_between_two_last_layers_goes_on_from_its_stems(
 
     monkeypatch.setattr(Representation, "save", save_once)
     with pytest.raises(Killed):
-        pipeline.representations(first, "1", stimuli, ["layer5"], [second])
+        pipeline.representations(done, "1", stimuli, ["layer5"], [to_do])
     monkeypatch.setattr(Representation, "save", save)
     monkeypatch.setattr(Expansion5L, "stem", None)  # fails if anything is forwarded again
-    for model in (second, first):
+    for model in (done, to_do):
         assert pipeline.representations(model, "1", stimuli, ["layer5"])["layer5"][0].n_features
     assert not list((tmp_path / "store" / "spools").glob("*/plan.json"))
 
