@@ -37,7 +37,7 @@ class Cell:
     @property
     def name(self) -> str:
         """The cell in words, for progress and errors."""
-        return f"{' + '.join(m.identifier for m in self.models)} on {self.benchmark.name}"
+        return f"{' + '.join(m.identifier for m in self.models) or self.metric.identifier} on {self.benchmark.name}"
 
     @property
     def address(self) -> str:
@@ -62,11 +62,15 @@ def make_plan(
     registry: Registry,
     models: Sequence[str],
     benchmarks: Sequence[str],
-    metric: str | None = None,
+    metric: str | Sequence[str] | None = None,
     layer: str = AUTO,
     seeds: Sequence[int] | None = None,
 ) -> tuple[list[Cell], list[str]]:
     """Turn names and globs into cells, model by model, and notes on pairs that were left out.
+
+    Cells of one model on one benchmark stand together, so that metrics share what they make of a representation.
+    Without ``metric`` each benchmark is scored by its own. A metric of no model (a noise ceiling) takes the models for
+    nobody.
 
     Raises
     ------
@@ -75,39 +79,54 @@ def make_plan(
     """
     chosen_models = _unique([m for pattern in models for m in registry.expand_models(pattern)])
     chosen_benchmarks = [(b, is_glob(pattern)) for pattern in benchmarks for b in registry.expand_benchmarks(pattern)]
-    if not chosen_models or not chosen_benchmarks:
+    asked = [metric] if isinstance(metric, str) else metric
+    named = None if asked is None else [registry.metric(m) for m in asked]
+    if not chosen_benchmarks or not (chosen_models or (named and all(_takes_no_model(m) for m in named))):
         raise InputError("name at least one model and one benchmark, e.g. --model pixels --benchmark simulated.V4")
     cells: dict[str, Cell] = {}
     notes: list[str] = []
     if seeds is not None:
         chosen_models, notes = with_seeds(chosen_models, seeds)
-    rows: list[tuple[Resolved, ...]] = [(m,) for m in chosen_models]
     for spec, from_glob in chosen_benchmarks:
-        try:
-            resolved = registry.metric(spec.metric if metric is None else metric)
-        except InputError as error:
-            if metric is not None:
-                raise
-            problem = f"{spec.name} is scored by {spec.metric!r}: {error}"
-            if not from_glob:
-                raise InputError(problem) from None
-            notes.append(f"skipped: {problem}")
-            continue
-        low, high = resolved.spec.n_models
-        if spec.target_kind not in resolved.spec.accepts:
-            problem = f"{resolved.identifier} cannot score {spec.name}: it accepts {' or '.join(resolved.spec.accepts)}, not {spec.target_kind}"
-            if not from_glob:
-                raise InputError(problem)
-            notes.append(f"skipped: {problem}")
-            continue
-        if low > 1 and not low <= len(chosen_models) <= high:
-            raise InputError(f"{resolved.identifier} compares {low} to {high} models, not {len(chosen_models)}")
-        for row in [tuple(chosen_models)] if low > 1 else rows:
-            for name in _layer_names(row, layer):
-                cell = Cell(row, spec, resolved, name)
-                cells.setdefault(cell.address, cell)
+        for resolved in named if named is not None else _own_metric(registry, spec, from_glob, notes):
+            low, high = resolved.spec.n_models
+            if spec.target_kind not in resolved.spec.accepts:
+                problem = (
+                    f"{resolved.identifier} cannot score {spec.name}: "
+                    f"it accepts {' or '.join(resolved.spec.accepts)}, not {spec.target_kind}"
+                )
+                if not from_glob:
+                    raise InputError(problem)
+                notes.append(f"skipped: {problem}")
+                continue
+            if low > 1 and not low <= len(chosen_models) <= high:
+                raise InputError(f"{resolved.identifier} compares {low} to {high} models, not {len(chosen_models)}")
+            if _takes_no_model(resolved):
+                rows: list[tuple[Resolved, ...]] = [()]
+            else:
+                rows = [tuple(chosen_models)] if low > 1 else [(m,) for m in chosen_models]
+            for row in rows:
+                for name in _layer_names(row, layer):
+                    cell = Cell(row, spec, resolved, name)
+                    cells.setdefault(cell.address, cell)
     order = {m.identifier: i for i, m in enumerate(chosen_models)}
-    return sorted(cells.values(), key=lambda c: order[c.models[0].identifier]), notes
+    return sorted(cells.values(), key=lambda c: order[c.models[0].identifier] if c.models else -1), notes
+
+
+def _takes_no_model(metric: Resolved) -> bool:
+    return bool(metric.spec.n_models[1] == 0)
+
+
+def _own_metric(registry: Registry, spec: BenchmarkSpec, from_glob: bool, notes: list[str]) -> list[Resolved]:
+    """Return the metric that a benchmark is scored by; none, and a note, where that is unknown and a glob found it."""
+    try:
+        return [registry.metric(spec.metric)]
+    except InputError as error:
+        problem = f"{spec.name} is scored by {spec.metric!r}: {error}"
+        if not from_glob:
+            raise InputError(problem) from None
+        notes.append(f"skipped: {problem}")
+        return []
 
 
 def with_seeds(models: Sequence[Resolved], seeds: Sequence[int]) -> tuple[list[Resolved], list[str]]:
@@ -153,6 +172,8 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _layer_names(models: Sequence[Resolved], layer: str) -> list[str]:
+    if not models:
+        return [AUTO]
     if layer != ALL:
         return [layer]
     if len(models) > 1:

@@ -118,14 +118,15 @@ def info_command(
 )
 @guarded
 def run_command(
-    model: Annotated[
-        list[str], typer.Option("--model", "-m", metavar="ID", help="Model identifier or glob; may be repeated.")
-    ],
     benchmark: Annotated[
         list[str], typer.Option("--benchmark", "-b", metavar="ID", help="Benchmark or glob; may be repeated.")
     ],
+    model: Annotated[
+        list[str] | None, typer.Option("--model", "-m", metavar="ID", help="Model identifier or glob; may be repeated.")
+    ] = None,
     metric: Annotated[
-        str | None, typer.Option(metavar="ID", help="Metric identifier (default: the benchmark's own).")
+        list[str] | None,
+        typer.Option(metavar="ID", help="Metric identifier (default: the benchmark's own); may be repeated."),
     ] = None,
     layer: Annotated[
         str, typer.Option(metavar="NAME", help="auto (chosen on training stimuli), all, or a layer's name.")
@@ -158,7 +159,9 @@ def run_command(
     from benchmark_core.tables import print_results
 
     found = open_registry(plugins)
-    cells, notes = make_plan(found, model, benchmark, metric, layer, None if seeds is None else parse_seeds(seeds))
+    cells, notes = make_plan(
+        found, model or [], benchmark, metric or None, layer, None if seeds is None else parse_seeds(seeds)
+    )
     numerics = Numerics(
         check_device(device), check_backend(backend, device), check_precision(precision), parse_batch_size(batch_size)
     )
@@ -175,7 +178,7 @@ def run_command(
                 results.append(result)
                 if result["error"]:
                     say(
-                        f"{result['status']}: {' + '.join(result['models'])} on {result['benchmark']}: {result['error']}"
+                        f"{result['status']}: {' + '.join(result['models']) or result['metric']} on {result['benchmark']}: {result['error']}"
                     )
     except KeyboardInterrupt:
         status = INTERRUPTED

@@ -151,7 +151,7 @@ class MetricContract:
         if unknown or not spec.accepts:
             raise CheckFailed(f"accepts {unknown[0] if unknown else 'nothing'!r}; there are {', '.join(KINDS)}")
         low, high = spec.n_models
-        if not 1 <= low <= high:
+        if not (1 <= low <= high or (low, high) == (0, 0)):
             raise CheckFailed(f"n_models {spec.n_models} is not (smallest, largest)")
         again = self.registry.metric(self.resolved.identifier)
         if dict(again.given) != dict(self.resolved.given):

@@ -135,7 +135,7 @@ def read_record(path: Path) -> dict[str, Any]:
     if wrong:
         raise _damaged(path, f"no {', '.join(wrong)}")
     wrong = [k for k, kinds in _TYPES.items() if k in record and type(record[k]) not in kinds]
-    if wrong or not record["models"] or not all(isinstance(m, str) for m in record["models"]):
+    if wrong or not all(isinstance(m, str) for m in record["models"]):
         raise _damaged(path, f"a wrong value of {', '.join(wrong) or 'models'}")
     if record["key"] != path.stem:
         raise _damaged(path, "its name is not its key")

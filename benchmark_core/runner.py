@@ -211,7 +211,7 @@ class Runner:
         record |= self._frame(cell, key) | self._values(cell, score, parts[0].n_features, caught)
         record |= {
             "seconds": round(metric_seconds + sum(_seconds(of_model) for of_model in origins), 3),
-            "peak_rss_bytes": max(peak_rss(), *(o["peak_rss_bytes"] for m in origins for o in m.values())),
+            "peak_rss_bytes": max([peak_rss(), *(o["peak_rss_bytes"] for m in origins for o in m.values())]),
             "device": self.numerics.device,
         }
         record["provenance"] = {
@@ -274,7 +274,7 @@ class Runner:
             "ci_low": score.ci_low,
             "ci_high": score.ci_high,
             "layer": " + ".join(main),
-            "n_features": features[0] if len(features) == 1 else features,
+            "n_features": features[0] if len(features) == 1 else features or None,
             "subjects": score.subjects,
             "details": score.details,
             "warnings": list(dict.fromkeys([*score.warnings, *caught])),
@@ -368,7 +368,7 @@ def run(
     models: str | Sequence[str],
     benchmarks: str | Sequence[str],
     *,
-    metric: str | None = None,
+    metric: str | Sequence[str] | None = None,
     layer: str = AUTO,
     seeds: Sequence[int] | None = None,
     device: str = "auto",
@@ -388,7 +388,7 @@ def run(
     models, benchmarks
         Identifiers or globs.
     metric
-        Metric identifier; by default each benchmark's own.
+        Metric identifier, or several; by default each benchmark's own.
     layer
         ``auto`` (chosen on training stimuli), ``all``, or a layer's name.
     seeds

@@ -352,7 +352,7 @@ class MetricSpec:
     accepts
         Kinds of target it can score.
     n_models
-        Smallest and largest number of models it takes.
+        Smallest and largest number of models it takes; (0, 0) for a metric of the target alone.
     combine
         ``combine(scores) -> Score`` makes one score of those of subjects who saw different stimuli, given by name
         (``Score.working`` may carry what it needs). Without it scores are averaged and there is no interval.

@@ -21,7 +21,10 @@ def register_models():
 
 @hookimpl
 def register_metrics():
-    return [MetricSpec(name="there", version=1, compute=print, accepts=("rdms", "responses"))]
+    return [
+        MetricSpec(name="there", version=1, compute=print, accepts=("rdms", "responses")),
+        MetricSpec(name="ceiling", version=1, compute=print, n_models=(0, 0)),
+    ]
 
 
 @hookimpl
@@ -61,3 +64,15 @@ def test_another_metric_scores_it(registry: Registry) -> None:
 def test_an_absent_metric_that_is_named_is_an_error(registry: Registry) -> None:
     with pytest.raises(InputError, match=r"^unknown metric 'nowhere'"):
         make_plan(registry, ["m"], ["d.*"], metric="nowhere")
+
+
+def test_several_metrics_of_one_model_on_one_benchmark_stand_together(registry: Registry) -> None:
+    cells, _ = make_plan(registry, ["m"], ["d.b"], metric=["there", "ceiling", "there"])
+    assert [(cell.metric.identifier, cell.models == ()) for cell in cells] == [("ceiling", True), ("there", False)]
+
+
+def test_a_metric_of_the_target_alone_needs_no_model(registry: Registry) -> None:
+    cells, _ = make_plan(registry, [], ["d.b"], metric="ceiling")
+    assert [cell.name for cell in cells] == ["ceiling on d.b"]
+    with pytest.raises(InputError, match="name at least one model"):
+        make_plan(registry, [], ["d.b"], metric=["ceiling", "there"])

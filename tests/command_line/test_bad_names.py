@@ -111,7 +111,7 @@ def test_other_commands(bench: Bench, tree: Tree, arguments: list[str], words: l
         (["nonsense"], ["No such command 'nonsense'"]),
         (["runn"], ["No such command 'runn'", "run"]),
         (["data", "nonsense"], ["No such command 'nonsense'"]),
-        (["run"], ["Missing option '--model'"]),
+        (["run"], ["Missing option '--benchmark'"]),
         (["run", "--model", "toy-pixels"], ["Missing option '--benchmark'"]),
         (["run", "--model"], ["--model", "requires an argument"]),
         (["run", "--no-such-option"], ["No such option", "--no-such-option"]),
