@@ -33,6 +33,6 @@ def register_metrics() -> list[MetricSpec]:
                 Parameter("seed", "int", 42, minimum=0, maximum=2**32 - 1, help="seed of folds and resamples"),
             ),
             description="accuracy of a classifier of categories on principal components of the training stimuli",
-            reference="Kazemian, Elmoznino & Bonner, doi:10.5281/zenodo.16920087; as docs/statistics.md defines it",
+            reference="Kazemian, Elmoznino & Bonner, doi:10.5281/zenodo.16920087; as docs/metrics.md defines it",
         )
     ]
