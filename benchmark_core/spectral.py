@@ -9,7 +9,7 @@ penalties its reciprocal drowns the fit and makes leave-one-out look perfect. Q'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,6 +77,29 @@ class Decomposition:
     def is_full_rank(self) -> bool:
         """Whether no direction was lost: r = min(n - 1, P)."""
         return self.rank == min(self.n_stimuli - 1, self.n_features)
+
+    def leading(self, n_components: int) -> Decomposition:
+        """Return the decomposition of the first principal components, taken as features in the place of all.
+
+        Nothing is decomposed again. The axes are those of this training set, for held-out predictions, too: a stimulus
+        that is left out is left out of the map, not of the axes.
+
+        Parameters
+        ----------
+        n_components
+            How many, at least 1; where there are no more than that, the decomposition itself comes back.
+        """
+        if n_components >= self.rank:
+            return self
+        vectors = self.eigenvectors[:, :n_components]
+        return replace(
+            self,
+            eigenvalues=self.eigenvalues[:n_components],
+            eigenvectors=vectors,
+            remainder=_remainder(self.backend, vectors, 0.0),
+            n_features=n_components,
+            _right=None if self._right is None else self._right[:, :n_components],
+        )
 
     def principal_components(self, stimulus_ids: Sequence[str]) -> Any:
         """Project stimuli on the principal axes of the training set.
