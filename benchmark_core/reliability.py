@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from benchmark_core.keys import digest
+from benchmark_core.resampling import weighted_statistics
+
+AT_ONCE = 500_000  # numbers in one resamples-by-neuroids array
 
 
 def mean_noise(trials: np.ndarray) -> np.ndarray:
@@ -100,3 +104,154 @@ def row_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     y, y_flat = standardised(b)
     r = np.where(x_flat, 0.0, np.clip((x * y).sum(axis=1), -1, 1))
     return np.asarray(np.where(y_flat | (present.sum(axis=1) < 2), np.nan, r))
+
+
+@dataclass(frozen=True, eq=False)
+class TestedStimuli:
+    """The test stimuli of one fold, for one subject's m neuroids.
+
+    Parameters
+    ----------
+    rows
+        (n_test,) positions among the stimuli of the trials.
+    used
+        (n_test, m) booleans: responses to leave out are False.
+    means, deviations
+        (m,) each neuroid's mean and standard deviation over the training stimuli, by which it is z-scored; those with
+        a deviation of 0 are left out where neuroids are z-scored.
+    """
+
+    __test__ = False  # no class of tests
+
+    rows: np.ndarray
+    used: np.ndarray
+    means: np.ndarray
+    deviations: np.ndarray
+
+    def z(self, values: np.ndarray) -> np.ndarray:
+        """Return responses (n_test, m) z-scored by training statistics; NaN for neuroids constant in training."""
+        spread = np.where(self.deviations > 0, self.deviations, np.nan)
+        return np.asarray((values - self.means) / spread)
+
+
+@dataclass(frozen=True, eq=False)
+class SplitHalves:
+    """Correlations between random halves of the repetitions: means over splits and test folds, one entry a resample.
+
+    Parameters
+    ----------
+    r
+        (n_resamples, m) of each neuroid across stimuli; NaN for neuroids that have none.
+    pattern, pattern_z
+        (n_resamples,) across neuroids, averaged over stimuli: of responses as they are, and z-scored.
+    """
+
+    r: np.ndarray
+    pattern: np.ndarray
+    pattern_z: np.ndarray
+
+    @property
+    def reliability(self) -> np.ndarray:
+        """(n_resamples, m) Spearman-Brown-corrected ``r``."""
+        return spearman_brown(self.r)
+
+    @property
+    def pattern_ceiling(self) -> np.ndarray:
+        """(n_resamples,) what a perfect model's r_pattern would be; NaN where the halves correlate negatively."""
+        return root(spearman_brown(self.pattern))
+
+    @property
+    def pattern_z_ceiling(self) -> np.ndarray:
+        """(n_resamples,) the same of r_pattern_z."""
+        return root(spearman_brown(self.pattern_z))
+
+
+def split_halves(
+    trials: np.ndarray,
+    folds: Sequence[TestedStimuli],
+    n_splits: int,
+    seed: int,
+    weights: Sequence[np.ndarray] | None = None,
+) -> SplitHalves:
+    """Correlate the mean responses of two random halves of the repetitions, within each test fold.
+
+    Parameters
+    ----------
+    trials
+        (n_stimuli, n_repetitions, m), NaN where a presentation is absent.
+    folds
+        Test stimuli; correlations are averaged over folds and splits.
+    n_splits, seed
+        Number and seed of the splits; see :func:`half_means`.
+    weights
+        For each fold (n_resamples, n_test) how often each stimulus appears in each resample; without it the sample
+        itself, as a single resample.
+    """
+    counts = [np.ones((1, len(fold.rows))) for fold in folds] if weights is None else list(weights)
+    r = _Mean((len(counts[0]), trials.shape[2]))
+    pattern, pattern_z = _Mean((len(counts[0]),)), _Mean((len(counts[0]),))
+    for a, b in half_means(trials, n_splits, seed):
+        for fold, count in zip(folds, counts, strict=True):
+            first, second = (np.where(fold.used, half[fold.rows], np.nan) for half in (a, b))
+            for some in blocks(trials.shape[2], len(count)):
+                r.add(weighted_statistics(count, first[:, some], second[:, some]).r, some)
+            pattern.add(_weighted_mean(count, row_correlations(first, second)))
+            pattern_z.add(_weighted_mean(count, row_correlations(fold.z(first), fold.z(second))))
+    return SplitHalves(r.value, pattern.value, pattern_z.value)
+
+
+def blocks(n_neuroids: int, n_resamples: int) -> list[slice]:
+    """Return slices of the neuroids, so many at once that an array of resamples by neuroids stays small."""
+    width = max(1, AT_ONCE // n_resamples)
+    return [slice(first, min(first + width, n_neuroids)) for first in range(0, n_neuroids, width)]
+
+
+def repetition_pairs(n_repetitions: int, most: int, seed: int) -> list[tuple[int, int]]:
+    """Return all pairs of repetitions, or ``most`` of them drawn at random where there are more; sorted."""
+    pairs = [(i, j) for i in range(n_repetitions) for j in range(i + 1, n_repetitions)]
+    if len(pairs) <= most:
+        return pairs
+    key = int(digest({"what": "repetition_pairs", "seed": seed})[:32], 16)
+    drawn = np.random.Generator(np.random.Philox(key=key)).permutation(len(pairs))[:most]
+    return [pairs[i] for i in sorted(drawn)]
+
+
+def stepped_up(r: np.ndarray, k: float | np.ndarray) -> np.ndarray:
+    """Return the reliability of the mean of k repetitions from the correlation of two, k r / (1 + (k - 1) r).
+
+    The Spearman-Brown formula for k instead of 2. NaN where the denominator is not positive.
+    """
+    r = np.asarray(r, dtype=np.float64)
+    denominator = 1 + (k - 1) * r
+    return np.asarray(np.divide(k * r, denominator, out=np.full(r.shape, np.nan), where=denominator > 0))
+
+
+def root(reliability: np.ndarray) -> np.ndarray:
+    """Return the square root, NaN where there is none; that of a reliability is a ceiling of r."""
+    values = np.asarray(reliability, dtype=np.float64)
+    return np.asarray(np.sqrt(np.where(values >= 0, values, np.nan)))
+
+
+class _Mean:
+    """Running mean of arrays of one shape over their finite entries."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.total, self.count = np.zeros(shape), np.zeros(shape)
+
+    def add(self, values: np.ndarray, some: slice = slice(None)) -> None:
+        finite = np.isfinite(values)
+        self.total[..., some] += np.where(finite, values, 0.0)
+        self.count[..., some] += finite
+
+    @property
+    def value(self) -> np.ndarray:
+        missing = np.full(self.total.shape, np.nan)
+        return np.asarray(np.divide(self.total, self.count, out=missing, where=self.count > 0))
+
+
+def _weighted_mean(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the means (n_resamples,) of the finite entries of ``values`` (n,), weighted by each row of ``weights``."""
+    finite = np.isfinite(values)
+    total = weights @ finite.astype(np.float64)
+    missing = np.full(total.shape, np.nan)
+    return np.asarray(np.divide(weights @ np.where(finite, values, 0.0), total, out=missing, where=total > 0))
