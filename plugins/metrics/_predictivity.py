@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmark_core.assembly import Responses
 from benchmark_core.errors import InputError
-from benchmark_core.reliability import half_means, mean_noise, row_correlations, spearman_brown
+from benchmark_core.reliability import TestedStimuli, mean_noise, row_correlations, split_halves
 from benchmark_core.resampling import (
     Interval,
     bootstrap_interval,
@@ -314,25 +314,17 @@ def _split_halves(
     responses: Responses, folds: Sequence[FoldPredictions], rows: Sequence[Sequence[int]], seed: int
 ) -> dict[str, Any]:
     """Return split-half reliabilities (Spearman-Brown), and ceilings of r_pattern and r_pattern_z (their roots)."""
-    per_neuroid, raw, scored = [], [], []
-    for a, b in half_means(responses.values, N_SPLITS, seed):
-        for fold, take in zip(folds, rows, strict=True):
-            fitted = np.isfinite(fold.deviations)
-            first, second = np.where(fitted, a[take], np.nan), np.where(fitted, b[take], np.nan)
-            per_neuroid.append(weighted_statistics(np.ones((1, len(take))), first, second).r[0])
-            raw.append(float(nanmean(row_correlations(first, second))))
-            scored.append(float(nanmean(row_correlations(_z(first, fold), _z(second, fold)))))
-    halves = spearman_brown(nanmean(np.array(per_neuroid)))
-
-    def ceiling(values: list[float]) -> float | None:
-        whole = float(spearman_brown(nanmean(np.array(values))))
-        return number(np.sqrt(whole)) if whole >= 0 else None
-
+    tested = [
+        TestedStimuli(np.asarray(take), np.isfinite(fold.deviations), fold.train_means, fold.train_deviations)
+        for fold, take in zip(folds, rows, strict=True)
+    ]
+    halves = split_halves(responses.values, tested, N_SPLITS, seed)
+    reliability = halves.reliability[0]
     return {
-        "ceiling_split_half": number(nanmean(halves)),
-        "reliability_split_half": numbers(halves),
-        "r_pattern_ceiling": ceiling(raw),
-        "r_pattern_z_ceiling": ceiling(scored),
+        "ceiling_split_half": number(nanmean(reliability)),
+        "reliability_split_half": numbers(reliability),
+        "r_pattern_ceiling": number(halves.pattern_ceiling[0]),
+        "r_pattern_z_ceiling": number(halves.pattern_z_ceiling[0]),
     }
 
 
