@@ -188,7 +188,7 @@ def run_command(
         status = error.status
         say(f"error: {error}")
     if as_json:
-        shown = [{k: v for k, v in result.items() if k != "provenance"} for result in results]
+        shown = [{k: v for k, v in result.items() if k not in ("provenance", "resamples")} for result in results]
         write_json({"results": plain(shown)})
     else:
         print_results(results)

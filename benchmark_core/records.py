@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import os
@@ -59,6 +60,13 @@ class Score:
         The record of the score, once the runner has written it.
     working
         What the metric's ``combine`` needs to make one score of several subjects'; never recorded.
+    resamples
+        (n_resamples,) how far ``value`` lies off in each bootstrap resample: centred, and widened so that their standard
+        deviation is the standard error of ``value``; NaN where a resample has no value. With them scores can be compared
+        in pairs (:func:`benchmark_core.compare`). Only for a value of which more is better.
+    resamples_key
+        What identifies the resamples (:func:`benchmark_core.resampling.resamples_key`): scores with the same key
+        were resampled together.
     """
 
     value: float | None
@@ -72,6 +80,8 @@ class Score:
     warnings: tuple[str, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict, repr=False)
     working: Any = field(default=None, repr=False, compare=False)
+    resamples: np.ndarray | None = field(default=None, repr=False, compare=False)
+    resamples_key: str | None = None
 
 
 def plain(value: Any) -> Any:
@@ -87,6 +97,39 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"{type(value).__name__} is not plain data")
+
+
+def pack_resamples(values: np.ndarray, key: str) -> dict[str, Any]:
+    """Return resamples as a record keeps them: little-endian float32 in base64, 5 kB for a thousand.
+
+    Parameters
+    ----------
+    values
+        (n_resamples,); see :class:`Score`.
+    key
+        What identifies the resamples.
+    """
+    data = values.astype("<f4").tobytes()
+    return {"key": key, "n": len(values), "float32": base64.b64encode(data).decode("ascii")}
+
+
+def unpack_resamples(record: Mapping[str, Any]) -> tuple[np.ndarray, str] | None:
+    """Return the resamples of a record, (n_resamples,) float64, and their key; None if it has none."""
+    if record.get("resamples") is None:
+        return None
+    import numpy as np
+
+    packed = record["resamples"]
+    return np.frombuffer(base64.b64decode(packed["float32"]), dtype="<f4").astype(np.float64), packed["key"]
+
+
+def _are_resamples(packed: Any) -> bool:
+    """Whether this is what :func:`pack_resamples` writes."""
+    try:
+        n = len(base64.b64decode(packed["float32"], validate=True))
+        return n > 0 and n == 4 * packed["n"] and isinstance(packed["key"], str)
+    except (TypeError, KeyError, ValueError):
+        return False
 
 
 def records_folder(named: Path | None = None) -> Path:
@@ -137,6 +180,8 @@ def read_record(path: Path) -> dict[str, Any]:
     wrong = [k for k, kinds in _TYPES.items() if k in record and type(record[k]) not in kinds]
     if wrong or not all(isinstance(m, str) for m in record["models"]):
         raise _damaged(path, f"a wrong value of {', '.join(wrong) or 'models'}")
+    if record.get("resamples") is not None and not _are_resamples(record["resamples"]):
+        raise _damaged(path, "its resamples cannot be read")
     if record["key"] != path.stem:
         raise _damaged(path, "its name is not its key")
     return record

@@ -6,7 +6,7 @@ No resampled copy of the data is ever made: a resample in which stimulus i appea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,26 @@ def resample_counts(
     flat = (drawn + len(names) * np.arange(n_resamples)[:, None]).ravel()
     counts = np.bincount(flat, minlength=n_resamples * len(names)).reshape(n_resamples, len(names))
     return counts[:, [position[unit] for unit in units]].astype(np.float64)
+
+
+def resamples_key(
+    folds: Sequence[Sequence[str]], n_resamples: int, seed: int, groups: Mapping[str, str] | None = None
+) -> str:
+    """Return what identifies the resamples of some test folds: a hash of all that :func:`resample_counts` draws from.
+
+    Scores with the same key were resampled together, so their differences can be, too.
+
+    Parameters
+    ----------
+    folds
+        Test ids of each fold.
+    n_resamples, seed
+        Number and seed of the resamples.
+    groups
+        Group of each stimulus_id where groups are drawn.
+    """
+    drawn = [{"ids": list(ids), "groups": None if groups is None else [groups[i] for i in ids]} for ids in folds]
+    return digest({"what": "resamples", "folds": drawn, "n": n_resamples, "seed": seed})
 
 
 def standardise(values: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

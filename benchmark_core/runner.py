@@ -11,7 +11,7 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from benchmark_core.cells import AUTO, Cell, cell_key, make_plan, splits_of
+from benchmark_core.cells import AUTO, Cell, cell_key, make_plan, metadata_of, splits_of
 from benchmark_core.errors import BenchError, InputError, MissingDataError, UnknownLayerError
 from benchmark_core.home import bench_home
 from benchmark_core.pipeline import Numerics, Pipeline, Progress, peak_rss, preprocessing_of, weights_of
@@ -20,10 +20,12 @@ from benchmark_core.records import (
     FORMAT,
     Score,
     check_writable,
+    pack_resamples,
     plain,
     read_score,
     record_path,
     records_folder,
+    unpack_resamples,
     write_record,
 )
 from benchmark_core.registry import Registry, describe
@@ -150,6 +152,7 @@ class Runner:
     def _score_part(self, cell: Cell, name: str, part: BenchmarkSpec | SubjectSpec, stimuli: StimulusSet) -> PartScore:
         """Score all of a cell, or one of the subjects who saw different stimuli."""
         from benchmark_core.randomised_pca import reduction_for
+        from benchmark_core.standardised import training_sets_for
 
         pipeline = self.pipeline()
         target = part.target()
@@ -158,9 +161,16 @@ class Runner:
             match_stimuli(stimuli.stimulus_ids, ids, f"{cell.benchmark.name}{name and ' ' + name}: responses")
         splits = splits_of(part, stimuli)
         reduction = reduction_for(cell.metric, splits, len(stimuli))
+        training_sets = training_sets_for(cell.metric, splits, getattr(target, "subject_names", ("",)))
         found = [
             pipeline.representations(
-                model, self.registry.version(model.spec), stimuli, layers, self._siblings(cell, model), reduction
+                model,
+                self.registry.version(model.spec),
+                stimuli,
+                layers,
+                self._siblings(cell, model),
+                reduction,
+                training_sets,
             )
             for model, layers in zip(cell.models, cell.layers(), strict=True)
         ]
@@ -170,6 +180,9 @@ class Runner:
         options: dict[str, Any] = dict(cell.metric.parameters)
         if stimuli.groups is not None:
             options["groups"] = dict(zip(stimuli.stimulus_ids, stimuli.groups, strict=True))
+        metadata = metadata_of(cell.metric, stimuli)
+        if metadata:
+            options["metadata"] = metadata
         compute = import_target(cell.metric.spec.compute)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -280,6 +293,8 @@ class Runner:
             "warnings": list(dict.fromkeys([*score.warnings, *caught])),
             "error": None,
         }
+        if score.resamples is not None and score.resamples_key is not None:
+            record["resamples"] = pack_resamples(score.resamples, score.resamples_key)
         if any(len(set(folds)) > 1 for folds in used):
             record["layers"] = [list(folds) for folds in used] if len(used) > 1 else list(used[0])
         return dict(plain(record))
@@ -351,6 +366,8 @@ def check_score(score: Any, metric: Resolved) -> None:
         number = plain(getattr(score, name))
         if isinstance(number, bool) or not isinstance(number, (int, float, NoneType)):
             raise BenchError(f"metric {metric.identifier} gave {name} {number!r}, not a number or None")
+    if score.resamples is not None and (getattr(score.resamples, "ndim", 0) != 1 or not score.resamples_key):
+        raise BenchError(f"metric {metric.identifier} gave resamples that are no vector, or have no resamples_key")
 
 
 def any_over_cap(store: Store) -> bool:
@@ -471,16 +488,21 @@ def as_score(record: dict[str, Any]) -> Score:
         raise MissingDataError(record["error"])
     if record["status"] != "ok":
         raise BenchError(record["error"])
+    resamples, key = unpack_resamples(record) or (None, None)
     return Score(
         value=record["score"],
         ci_low=record["ci_low"],
         ci_high=record["ci_high"],
-        fields={k: v for k, v in record.items() if k not in ("details", "subjects", "provenance", "warnings")},
+        fields={
+            k: v for k, v in record.items() if k not in ("details", "subjects", "provenance", "warnings", "resamples")
+        },
         details=record["details"],
         subjects=record["subjects"],
         layers=(tuple(record.get("layers", [record["layer"]])),),
         warnings=tuple(record["warnings"]),
         record=record,
+        resamples=resamples,
+        resamples_key=key,
     )
 
 

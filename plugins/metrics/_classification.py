@@ -17,7 +17,7 @@ from benchmark_core.errors import InputError
 from benchmark_core.labels import UNLABELLED, Labels
 from benchmark_core.records import Score
 from benchmark_core.representation import Representation
-from benchmark_core.resampling import fold_factor, resample_counts
+from benchmark_core.resampling import fold_factor, resample_counts, resamples_key
 from benchmark_core.splits import Splits
 from benchmark_core.stimuli import match_stimuli
 from plugins.metrics._predictivity import check_groups
@@ -277,7 +277,8 @@ def _score(
         of_test = None if groups is None else [groups[i] for i in evaluation.test]
         counts = resample_counts(evaluation.test, n_bootstrap, seed, of_test)
         resampled += counts @ hits / counts.sum(axis=1) / len(evaluations)
-    margin = 1.96 * float(resampled.std(ddof=1)) * fold_factor(len(evaluations))
+    factor = fold_factor(len(evaluations))
+    margin = 1.96 * float(resampled.std(ddof=1)) * factor
     ids = [i for e in evaluations for i in e.test]
     tested, hit = [label_of[i] for i in ids], np.concatenate(correct)
     counts_of, hits_of = Counter(tested), Counter(name for name, h in zip(tested, hit, strict=True) if h)
@@ -318,4 +319,6 @@ def _score(
             "stimulus": np.array([stimulus_of[i] for i in ids], dtype=np.int32),
         },
         warnings=tuple(notes),
+        resamples=factor * (resampled - resampled.mean()),
+        resamples_key=resamples_key([e.test for e in evaluations], n_bootstrap, seed, groups),
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmark_core.assembly import Responses
+from benchmark_core.keys import digest
 from benchmark_core.records import Score
 from benchmark_core.resampling import fold_factor
 from plugins.metrics._predictivity import FoldPredictions, SubjectScore, mean_of, number
@@ -110,16 +111,18 @@ def _average(working: Working, values: dict[str, dict[str, Any]], arrays: dict[s
     def average(name: str) -> float | None:
         return mean_of([v.get(name) for v in values.values()])
 
-    def standard_error(statistic: str, subjects: Sequence[str]) -> float | None:
-        if not subjects:
-            return None
+    def deviations(statistic: str, subjects: Sequence[str]) -> np.ndarray:
+        """Return how far the mean over subjects lies off in each resample, widened for folds."""
         centred = []
         for subject in subjects:
             draws = scores[subject].resamples[statistic]
             finite = np.isfinite(draws)
             centre = draws[finite].mean() if finite.any() else np.nan
             centred.append(scores[subject].factor * (draws - centre))
-        mean = np.mean(centred, axis=0)
+        return np.asarray(np.mean(centred, axis=0)) if centred else np.zeros(0)
+
+    def standard_error(statistic: str, subjects: Sequence[str]) -> float | None:
+        mean = deviations(statistic, subjects)
         mean = mean[np.isfinite(mean)]
         return float(mean.std(ddof=1)) if len(mean) > 1 else None
 
@@ -128,6 +131,7 @@ def _average(working: Working, values: dict[str, dict[str, Any]], arrays: dict[s
 
     usable = [s for s, v in values.items() if v["score"] is not None]
     value, error = average("score"), standard_error("score", usable)
+    shared = None if error is None else _shared_key(scores, usable)
     low, high = around(value, error) or (None, None)
     warnings = [*working.notes, *(f"{s}: {w}" if len(scores) > 1 else w for s in scores for w in scores[s].warnings)]
     if len(usable) < len(values):
@@ -196,7 +200,16 @@ def _average(working: Working, values: dict[str, dict[str, Any]], arrays: dict[s
         arrays=arrays,
         warnings=tuple(dict.fromkeys(warnings)),
         working=working,
+        resamples=None if shared is None else deviations("score", usable),
+        resamples_key=shared,
     )
+
+
+def _shared_key(scores: Mapping[str, SubjectScore], subjects: Sequence[str]) -> str | None:
+    """Return what identifies the resamples of a mean over these subjects; over others it is another quantity."""
+    if any(scores[s].resamples_key is None for s in subjects):
+        return None
+    return digest({"what": "mean over subjects", "resamples": {s: scores[s].resamples_key for s in subjects}})
 
 
 def _held_out(

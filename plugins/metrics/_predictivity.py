@@ -19,6 +19,7 @@ from benchmark_core.resampling import (
     pooled_reliability,
     pooled_variance,
     resample_counts,
+    resamples_key,
     weighted_statistics,
 )
 from benchmark_core.stimuli import name_ids
@@ -72,6 +73,8 @@ class SubjectScore:
         What standard errors are multiplied by, for the folds.
     warnings
         One line each.
+    resamples_key
+        What identifies the resamples (:func:`benchmark_core.resampling.resamples_key`).
     """
 
     values: dict[str, Any]
@@ -79,6 +82,7 @@ class SubjectScore:
     resamples: dict[str, np.ndarray]
     factor: float
     warnings: list[str]
+    resamples_key: str | None = None
 
     def interval(self, statistic: str) -> Interval | None:
         """Return the bias-corrected interval of a statistic."""
@@ -169,7 +173,8 @@ def score_subject(
     patterns, pattern_resamples = _patterns(responses, folds, rows, measured, weights)
     estimates["r_pattern"] = patterns.pop("r_pattern")
     resamples["r_pattern"] = pattern_resamples
-    result = SubjectScore({}, estimates, resamples, factor, warnings)
+    key = resamples_key([f.test_ids for f in folds], n_bootstrap, seed, groups)
+    result = SubjectScore({}, estimates, resamples, factor, warnings, key)
 
     total = bootstrap_interval(denominator, resamples["reliability_sum"]) if responses.has_trials else None
     reliable = not responses.has_trials or (total is not None and total.low > 0)
