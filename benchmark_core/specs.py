@@ -360,6 +360,9 @@ class MetricSpec:
         Name of the parameter that says how many principal components of the training stimuli suffice, if they do.
         Where there are too many stimuli for a kernel, and one training set, the metric then gets those components
         (as a representation that holds them as its features).
+    unit
+        What the score counts (``dimensions``), where it describes a representation and is no share or correlation: any
+        finite number is one then, and it says nothing about how well the representation explains the target.
     description, reference
         One line for people, and the paper.
     """
@@ -372,6 +375,7 @@ class MetricSpec:
     accepts: tuple[TargetKind, ...] = ("responses",)
     n_models: tuple[int, int] = (1, 1)
     components: str = ""
+    unit: str = ""
     description: str = ""
     reference: str = ""
     origin: str = field(default="", compare=False)
