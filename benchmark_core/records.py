@@ -60,6 +60,9 @@ class Score:
         The record of the score, once the runner has written it.
     working
         What the metric's ``combine`` needs to make one score of several subjects'; never recorded.
+    partial
+        Why this is no score by itself, but one subject's contribution to what ``combine`` makes of several; an error where
+        there are no others. Never recorded.
     resamples
         (n_resamples,) how far ``value`` lies off in each bootstrap resample: centred, and widened so that their standard
         deviation is the standard error of ``value``; NaN where a resample has no value. With them scores can be compared
@@ -80,6 +83,7 @@ class Score:
     warnings: tuple[str, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict, repr=False)
     working: Any = field(default=None, repr=False, compare=False)
+    partial: str = field(default="", repr=False, compare=False)
     resamples: np.ndarray | None = field(default=None, repr=False, compare=False)
     resamples_key: str | None = None
 
