@@ -139,6 +139,8 @@ class Runner:
             pipeline.shared = None
         pipeline.remove_shared_spools()
         if not cell.benchmark.subjects:
+            if scored[""].score.partial:
+                raise InputError(scored[""].score.partial)
             return self._record(cell, key, scored[""].score, scored)
         by_subject = {name: part.score for name, part in scored.items()}
         combine = cell.metric.spec.combine
