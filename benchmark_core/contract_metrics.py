@@ -179,7 +179,8 @@ class MetricContract:
             ) from None
         finally:
             self.score = score
-        return Finding(f"{self.kind}, {self.spec.n_models[0]} model{'s' * (self.spec.n_models[0] > 1)}")
+        n_models = self.spec.n_models[0]
+        return Finding(f"{self.kind}, {n_models or 'no'} model{'s' * (n_models > 1)}")
 
     def check_score(self) -> Finding:
         """A number that a reader can make sense of."""
@@ -187,23 +188,26 @@ class MetricContract:
         value = _number(score.value)
         if value is None:
             raise CheckFailed(f"the score is {score.value!r} where features explain the target")
-        if not LOWEST <= value <= HIGHEST:
+        if not self.spec.unit and not LOWEST <= value <= HIGHEST:
             raise CheckFailed(f"the score is {value:.4g}; expected a share or correlation, {LOWEST:g} to {HIGHEST:g}")
         low, high = score.ci_low, score.ci_high
         if (low is None) != (high is None) or (low is not None and not low <= value <= high):  # type: ignore[operator]
             raise CheckFailed(f"the interval from {low} to {high} does not hold the score {value:.4g}")
-        needed = ("n_stimuli", "n_neuroids") if self.kind == "responses" else ("n_stimuli",)
+        needed = ("n_stimuli", "n_neuroids") if self.kind == "responses" and not self.spec.unit else ("n_stimuli",)
         for name in needed:
             if not score.fields.get(name):
                 raise CheckFailed(f"fields has no {name}: say what the score rests on")
         plain({"fields": score.fields, "details": score.details, "subjects": score.subjects})
-        return Finding(f"{value:.3f}", {"score": value, "ci_low": low, "ci_high": high})
+        return Finding(f"{value:.3f} {self.spec.unit}".rstrip(), {"score": value, "ci_low": low, "ci_high": high})
 
     def check_truth(self) -> Finding:
         """Features that have nothing to do with the target score less than half of those that explain it."""
         explained = _number(self._computed().value)
-        if self.spec.n_models[0] > 1:
-            raise CheckSkipped("a metric of several models has no score of one")
+        if self.spec.n_models[0] != 1:
+            what = "several models has no score of one" if self.spec.n_models[0] else "the target alone has no models"
+            raise CheckSkipped(f"a metric of {what}")
+        if self.spec.unit:
+            raise CheckSkipped(f"a score in {self.spec.unit} describes features, whatever the target")
         if explained is None:
             raise NothingLoaded("there is no score to compare with")
         world = simulate(self.kind)
@@ -219,6 +223,8 @@ class MetricContract:
         """One constant neuroid, and one that misses a stimulus."""
         if self.kind != "responses":
             raise CheckSkipped(f"it does not score responses, but {self.kind}")
+        if self.spec.unit:
+            raise CheckSkipped(f"a score in {self.spec.unit} describes features, whatever the target")
         self._computed()
         score = self._compute(simulate(self.kind, self.spec.n_models[0], gaps=True))
         if _number(score.value) is None:
