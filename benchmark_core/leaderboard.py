@@ -121,7 +121,7 @@ def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
     row = {column: record.get(column) for column in COLUMNS}
     row["model"] = " + ".join(record["models"])
     row["model_version"] = " + ".join(map(str, record.get("model_versions", [])))
-    row["trained"] = any(record.get("trained", []))
+    row["trained"] = any(record.get("trained", [])) if record["models"] else None
     for name in ("r_pattern_intercept", "r_pattern_z"):
         row[name] = record.get("details", {}).get(name)
     row["alpha"] = _joined(record.get("alpha"))
