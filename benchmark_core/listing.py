@@ -199,10 +199,16 @@ def _metric_information(registry: Registry, spec: MetricSpec) -> dict[str, Any]:
         "reference": spec.reference,
         "accepts": list(spec.accepts),
         "models": list(spec.n_models),
+        "unit": spec.unit,
         "parameters": [_parameter(p, p.default) for p in spec.parameters],
         "origin": spec.origin,
-        "example": f"bench run --model pixels --benchmark {_EXAMPLES[spec.accepts[0]]} --metric {spec.name}",
+        "example": f"bench run {_models(spec.n_models[0])}--benchmark {_EXAMPLES[spec.accepts[0]]} --metric {spec.name}",
     }
+
+
+def _models(number: int) -> str:
+    """Return the options that name so many models."""
+    return "".join(f"--model {'pixels' if n == 0 else f'MODEL{n + 1}'} " for n in range(number))
 
 
 def _parameter(parameter: Parameter, value: Any) -> dict[str, Any]:
@@ -218,7 +224,7 @@ def _parameter(parameter: Parameter, value: Any) -> dict[str, Any]:
 def print_information(document: Mapping[str, Any]) -> None:
     """Print what is known about one model, benchmark or metric."""
     print(f"{document['name']} ({document['kind']}, version {document['version']})")
-    for key in ("description", "reference", "target", "metric"):
+    for key in ("description", "reference", "unit", "target", "metric"):
         if document.get(key):
             print(f"  {key}: {document[key]}")
     if document.get("simulated"):
