@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 RULE = "-"
+NOBODY = "-"  # the model of a metric of the target alone
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
@@ -55,7 +56,11 @@ def model_name(row: Mapping[str, Any], models: str) -> str:
 
 def print_remark_on_ceilings(rows: Sequence[Mapping[str, Any]]) -> None:
     """Say what the scores of responses without a ceiling mean, if there are any."""
-    scored = [r for r in rows if r["status"] == "ok" and r["score"] is not None and r.get("n_neuroids") is not None]
+    scored = [
+        r
+        for r in rows
+        if r["status"] == "ok" and None not in (r["score"], r.get("n_neuroids")) and (r.get("models") or r.get("model"))
+    ]
     if any(r.get("ceiling") is None for r in scored):
         print("no ceiling: single trials are not at hand, so the score is a share of all variance, noise included")
 
@@ -64,25 +69,29 @@ def print_results(results: Sequence[Mapping[str, Any]]) -> None:
     """Print the results of a run, one line each, and their warnings."""
     if not results:
         return
-    headings = ("model", "benchmark", "score", "95 % interval", "ceiling", "r", "layer", "time")
+    headings = ["model", "benchmark", "score", "95 % interval", "ceiling", "r", "layer", "time"]
     rows = [
-        (
-            model_name(r, " + ".join(r["models"])),
+        [
+            model_name(r, " + ".join(r["models"]) or NOBODY),
             benchmark_name(r),
             number(r["score"]) if r["status"] == "ok" else r["status"],
             interval(r),
             number(r.get("ceiling")),
             number(r.get("r_neuroid")),
-            r["layer"] if "layers" not in r else f"{r['layer']} (varies)",
+            (r["layer"] if "layers" not in r else f"{r['layer']} (varies)") if r["models"] else NOBODY,
             "recorded" if r["cached"] else seconds(r.get("seconds")),
-        )
+        ]
         for r in results
     ]
+    if len({r["metric"] for r in results}) > 1 or not all(r["models"] for r in results):
+        headings.insert(2, "metric")
+        for row, r in zip(rows, results, strict=True):
+            row.insert(2, r["metric"])
     print_table(headings, rows, right=("score", "ceiling", "r", "time"))
     print_remark_on_ceilings(results)
     for r in results:
         for warning in r.get("warnings", []):
-            print(f"note on {' + '.join(r['models'])}, {r['benchmark']}: {warning}")
+            print(f"note on {' + '.join(r['models']) or r['metric']}, {r['benchmark']}: {warning}")
 
 
 def seconds(value: float | None) -> str:
@@ -104,12 +113,12 @@ def print_leaderboard(rows: Sequence[Mapping[str, Any]]) -> None:
         headings = ["model", "score", "95 % interval", "ceiling", "r", "layer", "features"]
         lines = [
             [
-                model_name(row, row["model"]),
+                model_name(row, row["model"] or NOBODY),
                 number(row["score"]) if row["status"] == "ok" else row["status"],
                 interval(row),
                 number(row["ceiling"]),
                 number(row["r_neuroid"]),
-                str(row["layer"]),
+                str(row["layer"]) or NOBODY,
                 "-" if row["n_features"] is None else str(row["n_features"]),
             ]
             for row in members
