@@ -17,6 +17,7 @@ from benchmark_core.splits import Fold, KFold, Splits, fixed_split
 
 if TYPE_CHECKING:
     from benchmark_core.assembly import Responses
+    from benchmark_core.comparison import Comparison, Difference, best_set, compare
     from benchmark_core.labels import Labels
     from benchmark_core.model_check import ModelCheck, check_model
     from benchmark_core.rdms import RDMs
@@ -27,13 +28,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
+    "Comparison": "benchmark_core.comparison",
+    "Difference": "benchmark_core.comparison",
     "Labels": "benchmark_core.labels",
     "ModelCheck": "benchmark_core.model_check",
     "RDMs": "benchmark_core.rdms",
     "Responses": "benchmark_core.assembly",
     "Score": "benchmark_core.records",
     "StimulusSet": "benchmark_core.stimuli",
+    "best_set": "benchmark_core.comparison",
     "check_model": "benchmark_core.model_check",
+    "compare": "benchmark_core.comparison",
     "run": "benchmark_core.runner",
     "score": "benchmark_core.runner",
 }
@@ -41,7 +46,9 @@ _LAZY = {
 __all__ = [
     "BenchError",
     "BenchmarkSpec",
+    "Comparison",
     "DatasetSpec",
+    "Difference",
     "Fold",
     "InputError",
     "KFold",
@@ -62,7 +69,9 @@ __all__ = [
     "SubjectSpec",
     "Width",
     "__version__",
+    "best_set",
     "check_model",
+    "compare",
     "fixed_split",
     "hookimpl",
     "run",
