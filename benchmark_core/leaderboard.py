@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmark_core.atomic import write_atomically
 from benchmark_core.errors import InputError
+from benchmark_core.records import Score, unpack_resamples
 
 COLUMNS = (
     "benchmark",
@@ -27,6 +28,7 @@ COLUMNS = (
     "score",
     "ci_low",
     "ci_high",
+    "in_best_set",
     "ceiling",
     "r_neuroid",
     "r_neuroid_median",
@@ -52,7 +54,8 @@ def leaderboard(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     One row per record; a record without a score gives way to one of the same cell with a score. Rows are ordered by
     benchmark, benchmark version and metric, then by score (best first, those without a score last), then by name,
-    so that scores of different benchmark versions never mix.
+    so that scores of different benchmark versions never mix. ``in_best_set`` says which models cannot be told from the
+    best (:func:`mark_best_sets`).
     """
     scored: list[Mapping[str, Any]] = []
     unscored: list[Mapping[str, Any]] = []
@@ -65,6 +68,7 @@ def leaderboard(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         mean, sd = statistics.fmean(scores), statistics.stdev(scores)
         for row in draws:
             row |= {"n_seeds": len(scores), "seed_mean": mean, "seed_sd": sd}
+    mark_best_sets(rows, {record["key"]: record for record in scored})
     return sorted(rows, key=_order)
 
 
@@ -78,6 +82,61 @@ def draws_of_one_model(rows: Iterable[dict[str, Any]]) -> list[list[dict[str, An
             groups.setdefault(group, {}).setdefault(row["model"], row)
     # Sorted, so that the sums do not depend on the order of the records.
     return [[draws[m] for m in sorted(draws)] for draws in groups.values() if len(draws) > 1]
+
+
+def mark_best_sets(rows: Sequence[dict[str, Any]], records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say of rows whether they belong to the best set of their benchmark and metric (``in_best_set``).
+
+    Who competes: single models whose layer was chosen on training stimuli (``auto``; the best of layers that were named
+    is chosen on test stimuli). Draws of one model compete as one, at their mean score, so that nobody wins by drawing
+    often. None for all others, for records without resamples, for those that do not share theirs with the best, and
+    for everybody where the best has none.
+
+    Parameters
+    ----------
+    rows
+        Of the leaderboard; changed in place.
+    records
+        Records by key.
+    """
+    if all(record.get("resamples") is None for record in records.values()):
+        return
+    from benchmark_core.comparison import best_set
+
+    drawn = {row["key"]: draws for draws in draws_of_one_model(rows) for row in draws}
+    fields: dict[tuple[Any, ...], dict[str, list[dict[str, Any]]]] = {}
+    for row in rows:
+        if row["score"] is None or row["status"] != "ok" or row["requested_layer"] != "auto":
+            continue
+        if len(records[row["key"]]["models"]) != 1:
+            continue
+        draws = drawn.get(row["key"], [row])
+        field = tuple(str(row[n]) for n in ("benchmark", "benchmark_version", "metric", "metric_version"))
+        fields.setdefault(field, {})[f"{without_seed(row['model'])} {draws[0]['key']}"] = draws
+    for entries in fields.values():
+        scores = {name: mean_score([records[row["key"]] for row in draws]) for name, draws in entries.items()}
+        best = min(scores, key=lambda name: (-float(scores[name].value or 0.0), name))
+        key = scores[best].resamples_key
+        sharing = {name: score for name, score in scores.items() if key is not None and score.resamples_key == key}
+        members = set(best_set(sharing)) if sharing else set()
+        for name in sharing:
+            for row in entries[name]:
+                row["in_best_set"] = name in members
+
+
+def mean_score(records: Sequence[Mapping[str, Any]]) -> Score:
+    """Return the mean score of records with the mean of their resamples; without, where these are not shared."""
+    from benchmark_core.comparison import comparable
+
+    value = statistics.fmean(float(record["score"]) for record in records)
+    unpacked = [found for found in map(unpack_resamples, records) if found is not None and comparable(found[0])]
+    keys = {(key, len(values)) for values, key in unpacked}
+    if len(unpacked) < len(records) or len(keys) > 1:
+        return Score(value)
+    total = unpacked[0][0]
+    for values, _ in unpacked[1:]:
+        total = total + values
+    return Score(value, resamples=total / len(unpacked), resamples_key=keys.pop()[0])
 
 
 def without_seed(models: str) -> str:
@@ -119,6 +178,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return one record as a row with the leaderboard's columns."""
     row = {column: record.get(column) for column in COLUMNS}
+    row["in_best_set"] = None
     row["model"] = " + ".join(record["models"])
     row["model_version"] = " + ".join(map(str, record.get("model_versions", [])))
     row["trained"] = any(record.get("trained", [])) if record["models"] else None

@@ -110,11 +110,13 @@ def print_leaderboard(rows: Sequence[Mapping[str, Any]]) -> None:
         groups.setdefault((benchmark_name(row), row["metric"]), []).append(row)
     for (benchmark, metric), members in groups.items():
         print(f"{benchmark}, {metric}")
+        contest = [row["in_best_set"] for row in members if row.get("in_best_set") is not None]
+        marks = {True: "*", False: " ", None: " "} if len(contest) > 1 else dict.fromkeys((True, False, None), "")
         headings = ["model", "score", "95 % interval", "ceiling", "r", "layer", "features"]
         lines = [
             [
                 model_name(row, row["model"] or NOBODY),
-                number(row["score"]) if row["status"] == "ok" else row["status"],
+                number(row["score"]) + marks[row.get("in_best_set")] if row["status"] == "ok" else row["status"],
                 interval(row),
                 number(row["ceiling"]),
                 number(row["r_neuroid"]),
@@ -129,5 +131,7 @@ def print_leaderboard(rows: Sequence[Mapping[str, Any]]) -> None:
                 seeds = member.get("n_seeds")
                 line.insert(2, f"sd {number(member['seed_sd'])}, n = {seeds}" if seeds else "-")
         print_table(headings, lines, right=("score", "ceiling", "r", "features"))
+        if len(contest) > 1:
+            print("* cannot be told from the best (all pairs, 5 %; `bench compare` has the differences)")
         print_remark_on_ceilings(members)
         print()
