@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark_core.errors import BenchError, MissingDataError, ModelError
 from benchmark_core.keys import representation_key
 from benchmark_core.preprocessing import Preprocessing
+from benchmark_core.reduced import Wanted
 from benchmark_core.specs import Resolved, import_target
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from benchmark_core.randomised_pca import Reduction
     from benchmark_core.representation import Representation
     from benchmark_core.spool import Spool
+    from benchmark_core.standardised import TrainingSets
     from benchmark_core.stimuli import StimulusSet
     from benchmark_core.store import Store
 
@@ -152,6 +154,7 @@ class Pipeline:
         layers: Sequence[str],
         siblings: Sequence[Resolved] = (),
         reduction: Reduction | None = None,
+        training_sets: TrainingSets = (),
     ) -> dict[str, tuple[Representation, dict[str, Any]]]:
         """Return {layer: (representation, how it came about)}.
 
@@ -165,17 +168,20 @@ class Pipeline:
             computed, so are they, in the same pass.
         reduction
             What to boil layers down to where there are too many stimuli for a kernel.
+        training_sets
+            Give, besides, every layer standardised on each of these (without a reduction, which says so itself).
         """
         from benchmark_core.widths import compute_together
 
         width = model.spec.width
+        wanted = Wanted(reduction, () if reduction else training_sets)
         if width is not None and tuple(layers) == (width.layer,):
-            compute_together(self, [model, *siblings], version, stimuli, reduction)
+            compute_together(self, [model, *siblings], version, stimuli, wanted)
         keys = layer_keys(model, version, stimuli, layers, self.numerics.precision, self.store)
         if reduction is not None:
             keys = {layer: reduction.key(key) for layer, key in keys.items()}
         self._held = {key: value for key, value in self._held.items() if key in keys.values()}
-        found = self._read(keys)
+        found = self._read(keys, wanted)
         weights, preprocessing = weights_of(model, self.store), preprocessing_of(model).as_key()
 
         def spool_key(names: Sequence[str], of: StimulusSet = stimuli) -> str:
@@ -195,12 +201,12 @@ class Pipeline:
                 together = [layer for layer in layers if layer not in found]
             key = spool_key(together)
             with self.store.lock(key):
-                found = self._read(keys)
+                found = self._read(keys, wanted)
                 absent = [layer for layer in layers if layer not in found]
                 if absent:
                     folder = self.store.spool_path(key)
-                    self._compute(model, stimuli, together, absent, keys, folder, shared_key(together), reduction)
-                    found = self._read(keys)
+                    self._compute(model, stimuli, together, absent, keys, folder, shared_key(together), wanted)
+                    found = self._read(keys, wanted)
         missing = [layer for layer in layers if layer not in found]
         if missing:
             raise BenchError(f"the store {self.store.root} lost layer {missing[0]!r} of {model.identifier}; run again")
@@ -218,17 +224,18 @@ class Pipeline:
             "peak_rss_bytes": peak_rss(),
         }
 
-    def _read(self, keys: dict[str, str]) -> dict[str, tuple[Representation, dict[str, Any]]]:
+    def _read(self, keys: dict[str, str], wanted: Wanted) -> dict[str, tuple[Representation, dict[str, Any]]]:
         from benchmark_core.representation import Representation
         from benchmark_core.stored_representation import if_large
 
         found = {}
+        backend = self.numerics.array_backend()
         for layer, key in keys.items():
             path = self.store.kernel_path(key)
             held = self._held.get(key)
-            if held is None and (read := Representation.load(path, self.numerics.array_backend())) is not None:
-                held = if_large(read[0], path, len(keys)), read[1]
-            if held is not None:
+            if held is None and (read := Representation.load(path, backend)) is not None:
+                held = if_large(read[0], path, len(keys) * wanted.n_kernels), read[1]
+            if held is not None and wanted.complete(held[0], self.store, backend, len(keys)):
                 found[layer] = self._held[key] = held
         return found
 
@@ -241,14 +248,11 @@ class Pipeline:
         keys: dict[str, str],
         folder: Path,
         shared_key: str,
-        reduction: Reduction | None,
+        wanted: Wanted,
     ) -> None:
         """Extract ``together`` and reduce the layers that are absent from the store."""
-        from benchmark_core.representation import from_spool
         from benchmark_core.spool import DamagedChunkError
-        from benchmark_core.stored_representation import if_large
 
-        reduce = from_spool if reduction is None else reduction.from_spool
         left = list(absent)
         for _ in range(3):
             spool = self.extract(self.load(model), model, stimuli, together, folder, shared_key)
@@ -256,21 +260,20 @@ class Pipeline:
                 while left:
                     layer = left[0]
                     started = time.perf_counter()
-                    representation = reduce(
+                    representation = wanted.from_spool(
                         spool,
                         layer,
                         self.rows_of(stimuli),
                         key=keys[layer],
                         backend=self.numerics.array_backend(),
                         exact=self.numerics.precision == "exact",
-                        progress=lambda done, total, layer=layer: self.progress(  # type: ignore[misc]
+                        progress=lambda done, total, layer=layer: self.progress(
                             f"{model.identifier} {layer}: kernel", done, total
                         ),
                     )
                     provenance = self.provenance(spool, together, time.perf_counter() - started)
-                    path = self.store.kernel_path(keys[layer])
-                    representation.save(path, provenance)
-                    self._held[keys[layer]] = if_large(representation, path, len(keys)), provenance
+                    held = wanted.keep(representation, provenance, self.store, len(keys))
+                    self._held[keys[layer]] = held, provenance
                     del left[0]
                 break
             except DamagedChunkError:

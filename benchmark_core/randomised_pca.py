@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from benchmark_core.keys import digest
 from benchmark_core.representation import Representation
 from benchmark_core.specs import Resolved
 from benchmark_core.splits import Splits
+from benchmark_core.standardised import Blocks, DividedBlocks, standardised_key
 from benchmark_core.stimuli import name_ids
 
 LARGEST_KERNEL = 16_384
@@ -35,25 +36,21 @@ COLUMNS = 512
 EPS = float(np.finfo(np.float64).eps)
 
 
-class Blocks(Protocol):
-    """What gives the features of a layer: a spool, or a head that generates them."""
-
-    def n_features(self, layer: str) -> int:
-        """Number of features of the layer."""
-
-    def blocks(self, layer: str) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (first feature, (n, b) float32) over all features; the array may be reused."""
-
-
 @dataclass(frozen=True)
 class Reduction:
-    """What layers are boiled down to instead of kernels: leading components of these training stimuli."""
+    """What layers are boiled down to instead of kernels: leading components of these training stimuli.
+
+    ``standardised``: of features divided by their deviations over these stimuli.
+    """
 
     train_ids: tuple[str, ...]
     n_components: int
+    standardised: bool = False
 
     def key(self, representation_key: str) -> str:
         """Return the key under which the components of a representation are stored."""
+        if self.standardised:
+            representation_key = standardised_key(representation_key, self.train_ids)
         return components_key(representation_key, self.train_ids, self.n_components)
 
     def from_spool(
@@ -68,8 +65,12 @@ class Reduction:
         progress: Callable[[int, int], None] | None = None,
     ) -> Representation:
         """Reduce a layer; in the place of :func:`benchmark_core.representation.from_spool`."""
-        return components_from_spool(
-            spool,
+        source = spool
+        if self.standardised:
+            row = {stimulus_id: i for i, stimulus_id in enumerate(stimulus_ids)}
+            source = DividedBlocks(spool, np.array([row[i] for i in self.train_ids]))
+        reduced = components_from_spool(
+            source,
             layer,
             stimulus_ids,
             self.train_ids,
@@ -79,6 +80,13 @@ class Reduction:
             exact=exact,
             progress=progress,
         )
+        return self.mark(reduced)
+
+    def mark(self, reduced: Representation) -> Representation:
+        """Note with components of standardised features what they are."""
+        if self.standardised:
+            reduced.standardised_on[frozenset(self.train_ids)] = reduced
+        return reduced
 
     def prefixes_from_spool(
         self,
@@ -110,7 +118,11 @@ def reduction_for(metric: Resolved, splits: Splits, n_stimuli: int) -> Reduction
     """
     if n_stimuli <= LARGEST_KERNEL or not metric.spec.components or len(splits.folds) != 1 or splits.by_subject:
         return None
-    return Reduction(splits.folds[0].train, int(metric.parameters[metric.spec.components] or 0))
+    wanted = metric.parameters[metric.spec.components]
+    if wanted is None:
+        return None
+    standardise = bool(metric.spec.standardise and metric.parameters[metric.spec.standardise])
+    return Reduction(splits.folds[0].train, int(wanted), standardise)
 
 
 @dataclass(frozen=True)

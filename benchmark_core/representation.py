@@ -7,6 +7,7 @@ before multiplying keeps the digits that a large common mean would swallow.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 
 from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError, ModelError
+from benchmark_core.standardised import TrainingSets, divided, standardise_held, standardised_key
 from benchmark_core.stimuli import name_ids
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class Representation:
         Representation key, or empty for one made by hand.
     backend
         Where decompositions are computed.
+    standardised_on
+        By training set: the layer with its features divided by their deviations there (see :meth:`standardised`).
     """
 
     layer: str
@@ -64,13 +68,24 @@ class Representation:
     mean_square: float
     key: str = ""
     backend: Backend = field(default_factory=Backend)
+    standardised_on: dict[frozenset[str], Representation] = field(default_factory=dict, repr=False)
     _decompositions: dict[tuple[str, ...], Decomposition] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_features(
-        cls, features: np.ndarray, stimulus_ids: Sequence[str], layer: str = "features", backend: Backend | None = None
+        cls,
+        features: np.ndarray,
+        stimulus_ids: Sequence[str],
+        layer: str = "features",
+        backend: Backend | None = None,
+        training_sets: Sequence[Sequence[str]] = (),
     ) -> Representation:
         """Build a representation from features (n, P) held in memory, in any order of stimuli.
+
+        Parameters
+        ----------
+        training_sets
+            Ids of the training sets that :meth:`standardised` is going to be asked for; needed where P > n.
 
         Raises
         ------
@@ -94,9 +109,10 @@ class Representation:
         mean = values.mean(axis=0)
         narrow = values.shape[1] <= values.shape[0]
         centred = values - mean
-        return cls(
+        ids = tuple(ids[i] for i in order)
+        made = cls(
             layer=layer,
-            stimulus_ids=tuple(ids[i] for i in order),
+            stimulus_ids=ids,
             n_features=values.shape[1],
             features=values if narrow else None,
             kernel=None if narrow else centred @ centred.T,
@@ -105,6 +121,10 @@ class Representation:
             mean_square=float(mean @ mean),
             backend=backend or Backend(),
         )
+        for train in training_sets if not narrow else ():
+            one = divided(values, np.array(made.index(train)))
+            made.standardised_on[frozenset(train)] = cls.from_features(one, ids, layer, backend)
+        return made
 
     def __len__(self) -> int:
         return len(self.stimulus_ids)
@@ -185,6 +205,26 @@ class Representation:
             self._decompositions[key] = decompose(self, key)
         return self._decompositions[key]
 
+    def standardised(self, train: Sequence[str]) -> Representation:
+        """Return the representation of the features divided by their deviations over training stimuli.
+
+        Features that do not vary there are zero (see :func:`benchmark_core.standardised.divided`).
+
+        Raises
+        ------
+        InputError
+            If only inner products of the features are held, which cannot tell, and none of these training stimuli.
+        """
+        wanted = frozenset(train)
+        if wanted not in self.standardised_on:
+            if self.features is None:
+                raise InputError(
+                    f"layer {self.layer!r} holds inner products of its {self.n_features} features, which cannot be "
+                    f"standardised on {len(wanted)} training stimuli; name training_sets where it is made from features"
+                )
+            self.standardised_on[wanted] = standardise_held(self, train)
+        return self.standardised_on[wanted]
+
     def scaled(self, factor: float) -> Representation:
         """Return the representation of the same features multiplied with a number."""
         if factor == 1:
@@ -252,6 +292,7 @@ def from_spool(
     backend: Backend,
     exact: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    training_sets: TrainingSets = (),
 ) -> Representation:
     """Pass 2: read a layer's spool by blocks of features and reduce it to a representation.
 
@@ -259,7 +300,14 @@ def from_spool(
     """
     keys = {spool.n_features(layer): key}
     (representation,) = prefixes_from_spool(
-        spool, layer, stimulus_ids, keys=keys, backend=backend, exact=exact, progress=progress
+        spool,
+        layer,
+        stimulus_ids,
+        keys=keys,
+        backend=backend,
+        exact=exact,
+        progress=progress,
+        training_sets=training_sets,
     )
     return representation
 
@@ -273,6 +321,7 @@ def prefixes_from_spool(
     backend: Backend,
     exact: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    training_sets: TrainingSets = (),
 ) -> Iterator[Representation]:
     """Pass 2 for a layer and for narrower layers that are its first features, in one reading of the spool.
 
@@ -294,6 +343,8 @@ def prefixes_from_spool(
         Products in float64; otherwise in float32 within a block, accumulated in float64.
     progress
         Called with (features done, of how many).
+    training_sets
+        Besides, a kernel of the features standardised on each of these, in the same reading; memory holds all of them.
 
     Yields
     ------
@@ -301,26 +352,45 @@ def prefixes_from_spool(
         From the narrowest to the widest.
     """
     n, widest = len(stimulus_ids), max(keys)
-    if widest > n:
-        _check_memory(n)
-    sums = _Sums.start(n, max((w for w in keys if w <= n), default=0), widest > n, backend, exact)
+    if widest <= n:
+        training_sets = ()  # features that are held are standardised when they are asked for
+    else:
+        _check_memory(n, 1 + len(training_sets))
+    row = {stimulus_id: i for i, stimulus_id in enumerate(stimulus_ids)}
+    trained = [np.array([row[i] for i in train]) for train in training_sets]
+    held = max((w for w in keys if w <= n), default=0)
+    sums = [_Sums.start(n, held, widest > n, backend, exact)]
+    sums += [_Sums.start(n, 0, True, backend, exact) for _ in trained]
+
+    def plus(first: int, block: np.ndarray, copy: bool = False) -> list[_Sums]:
+        blocks = itertools.chain([block], (divided(block, rows) for rows in trained))
+        return [one.plus(first, values, copy) for one, values in zip(sums, blocks, strict=True)]
+
+    def finish(all_sums: Sequence[_Sums], width: int) -> Representation:
+        found = all_sums[0].finish(layer, stimulus_ids, width, keys[width])
+        if width > n:
+            for train, one in zip(training_sets, all_sums[1:], strict=True):
+                key = standardised_key(keys[width], train)
+                found.standardised_on[frozenset(train)] = one.finish(layer, stimulus_ids, width, key)
+        return found
+
     for first, block in spool.blocks(layer):
         for width in sorted(w for w in keys if first < w < first + block.shape[1]):
-            yield sums.plus(first, block[:, : width - first], copy=True).finish(layer, stimulus_ids, width, keys[width])
+            yield finish(plus(first, block[:, : width - first], copy=True), width)
         done = first + block.shape[1]
         if done > widest:
             break
-        sums = sums.plus(first, block)
+        sums = plus(first, block)
         if done in keys:
-            yield sums.finish(layer, stimulus_ids, done, keys[done])
+            yield finish(sums, done)
         if progress:
             progress(done, widest)
         if done == widest:
             break
 
 
-def _check_memory(n: int) -> None:
-    """Check that a kernel of n stimuli can be held at all.
+def _check_memory(n: int, n_kernels: int) -> None:
+    """Check that kernels of n stimuli can be held at all.
 
     Raises
     ------
@@ -329,10 +399,11 @@ def _check_memory(n: int) -> None:
     """
     import psutil
 
-    needed, there = 8 * n * n, psutil.virtual_memory().total
+    needed, there = 8 * n * n * n_kernels, psutil.virtual_memory().total
     if needed > there:
         raise InputError(
-            f"the inner products of {n} stimuli take {needed / 1e9:.2g} GB and this machine has {there / 1e9:.2g} GB; "
+            f"the inner products of {n} stimuli{f' ({n_kernels} kernels)' if n_kernels > 1 else ''} take "
+            f"{needed / 1e9:.2g} GB and this machine has {there / 1e9:.2g} GB; "
             "score fewer stimuli, or a fixed split by a metric that needs principal components only"
         )
 

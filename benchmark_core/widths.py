@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark_core.errors import BenchError, ModelError
 from benchmark_core.pipeline import Pipeline, layer_keys, make_key, preprocessing_of, weights_of
+from benchmark_core.reduced import Wanted
 from benchmark_core.specs import Resolved, import_target
 
 if TYPE_CHECKING:
     from benchmark_core.heads import HeadBlocks, WideModel
     from benchmark_core.joined_spool import JoinedSpool
-    from benchmark_core.randomised_pca import Reduction
     from benchmark_core.spool import Spool
     from benchmark_core.stimuli import StimulusSet
 
@@ -67,10 +67,10 @@ def compute_together(
     models: Sequence[Resolved],
     version: str,
     stimuli: StimulusSet,
-    reduction: Reduction | None = None,
+    wanted: Wanted | None = None,
 ) -> None:
     """Compute what the store lacks of models that :func:`can_share_a_pass`, unless it is one ordinary model."""
-    family = _Family(pipeline, tuple({m.identifier: m for m in models}.values()), version, stimuli, reduction)
+    family = _Family(pipeline, tuple({m.identifier: m for m in models}.values()), version, stimuli, wanted or Wanted())
     left = family.absent()
     if not left:
         return
@@ -93,7 +93,7 @@ class _Family:
     models: tuple[Resolved, ...]
     version: str
     stimuli: StimulusSet
-    reduction: Reduction | None = None
+    wanted: Wanted
 
     def __post_init__(self) -> None:
         self.layer: str = self.models[0].spec.width.layer
@@ -104,7 +104,7 @@ class _Family:
         """Return the key of a model's representation (of other stimuli than the family's)."""
         store = self.pipeline.store
         key = layer_keys(model, self.version, of or self.stimuli, [self.layer], self.precision, store)[self.layer]
-        return key if self.reduction is None else self.reduction.key(key)
+        return self.wanted.key(key)
 
     def stem_key(self, of: StimulusSet | None = None) -> str:
         """Return the key of the spool of what comes before the last layer: the same whatever that layer is."""
@@ -124,7 +124,7 @@ class _Family:
     def absent(self, among: Sequence[Resolved] | None = None) -> list[Resolved]:
         """Return the models that the store has no kernel of."""
         store = self.pipeline.store
-        return [m for m in among or self.models if not store.kernel_path(self.keys[m.identifier]).is_file()]
+        return [m for m in among or self.models if not self.wanted.is_stored(self.keys[m.identifier], store)]
 
     def heads(self, models: Sequence[Resolved]) -> list[list[Resolved]]:
         """Return models by what their last layer is, each group from the narrowest to the widest."""
@@ -212,14 +212,11 @@ class _Family:
         stem_of: Sequence[Resolved] = (),
     ) -> None:
         """Reduce the features of models that differ in width only, and keep their representations."""
-        from benchmark_core.representation import prefixes_from_spool
-
-        reduce = prefixes_from_spool if self.reduction is None else self.reduction.prefixes_from_spool
         pipeline, widest = self.pipeline, models[-1]
         scales = {m.identifier: float(m.spec.width.scale(**m.parameters)) for m in models}
         of_width = {per_unit * width_of(m): m for m in models}
         started = time.perf_counter()
-        for representation in reduce(
+        for representation in self.wanted.prefixes_from_spool(
             source,
             self.layer,
             pipeline.rows_of(self.stimuli),
@@ -234,4 +231,4 @@ class _Family:
             if stem_of:
                 provenance["shared_stem"] = [m.identifier for m in stem_of]
             representation = representation.scaled(scales[model.identifier] / scales[widest.identifier])
-            representation.save(pipeline.store.kernel_path(representation.key), provenance)
+            self.wanted.keep(representation, provenance, pipeline.store)
