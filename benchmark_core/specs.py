@@ -359,7 +359,11 @@ class MetricSpec:
     components
         Name of the parameter that says how many principal components of the training stimuli suffice, if they do.
         Where there are too many stimuli for a kernel, and one training set, the metric then gets those components
-        (as a representation that holds them as its features).
+        (as a representation that holds them as its features). Where the parameter may be absent, all are needed.
+    standardise
+        Name of the bool parameter that asks for features divided by their deviations over training stimuli, if there
+        is one. Where it is true, :meth:`benchmark_core.representation.Representation.standardised` gives them for
+        every training set of the splits.
     unit
         What the score counts (``dimensions``), where it describes a representation and is no share or correlation: any
         finite number is one then, and it says nothing about how well the representation explains the target.
@@ -380,6 +384,7 @@ class MetricSpec:
     reference: str = ""
     origin: str = field(default="", compare=False)
 
+    standardise: str = ""
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise InputError(f"{self.name!r} cannot be a metric's name: use letters, digits and . _ - / +")
@@ -391,6 +396,8 @@ class MetricSpec:
 
 
 @dataclass(frozen=True)
+        if self.standardise and self.standardise not in [p.name for p in self.parameters if p.type == "bool"]:
+            raise InputError(f"metric {self.name!r}: {self.standardise!r} is not one of its bool parameters")
 class Resolved:
     """A spec with the parameters of one identifier.
 
