@@ -197,6 +197,16 @@ def splits_of(benchmark: BenchmarkSpec | SubjectSpec, stimuli: StimulusSet) -> S
     return splits
 
 
+def metadata_of(metric: Resolved, stimuli: StimulusSet) -> dict[str, dict[str, str]]:
+    """Return ``{column: {stimulus_id: text}}`` for what a metric asks for of the stimuli's metadata, as far as it is there."""
+    asked = metric.spec.metadata
+    return {
+        column: dict(zip(stimuli.stimulus_ids, stimuli.metadata[column], strict=True))
+        for column in (asked(**metric.parameters) if callable(asked) else asked)
+        if column in stimuli.metadata
+    }
+
+
 def cell_key(cell: Cell, registry: Registry, precision: str, store: Store) -> str:
     """Return the key of a cell's score, from manifests alone.
 
@@ -209,11 +219,13 @@ def cell_key(cell: Cell, registry: Registry, precision: str, store: Store) -> st
     inputs = {name: _inputs(cell, part, registry, precision, store) for name, part in sorted(benchmark.parts.items())}
     if benchmark.subjects:
         groups = {name: of.groups for name, of in inputs.items() if of.groups is not None}
+        metadata = {name: of.metadata for name, of in inputs.items() if of.metadata is not None}
         whole = _Inputs(
             [[key for of in inputs.values() for key in of.representations[m]] for m in range(len(cell.models))],
             digest({"subjects": {name: of.target for name, of in inputs.items()}}),
             digest({"subjects": {name: of.splits for name, of in inputs.items()}}),
             digest({"subjects": groups}) if groups else None,
+            digest({"subjects": metadata}) if metadata else None,
         )
     else:
         (whole,) = inputs.values()
@@ -228,6 +240,7 @@ def cell_key(cell: Cell, registry: Registry, precision: str, store: Store) -> st
         metric_version=registry.version(cell.metric.spec),
         parameters=cell.metric.given,
         layer=cell.layer,
+        metadata=whole.metadata,
     )
 
 
@@ -239,6 +252,7 @@ class _Inputs:
     target: str
     splits: str
     groups: str | None
+    metadata: str | None
 
 
 def _inputs(cell: Cell, part: BenchmarkSpec | SubjectSpec, registry: Registry, precision: str, store: Store) -> _Inputs:
@@ -249,4 +263,7 @@ def _inputs(cell: Cell, part: BenchmarkSpec | SubjectSpec, registry: Registry, p
     ]
     target = part.target_hash() if part.target_hash else part.target().hash
     groups = None if stimuli.groups is None else digest(list(stimuli.groups))
-    return _Inputs(representations, target, splits_of(part, stimuli).hash, groups)
+    metadata = metadata_of(cell.metric, stimuli)
+    return _Inputs(
+        representations, target, splits_of(part, stimuli).hash, groups, digest(metadata) if metadata else None
+    )

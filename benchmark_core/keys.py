@@ -83,8 +83,12 @@ def score_key(
     metric_version: str,
     parameters: Mapping[str, Any],
     layer: str,
+    metadata: str | None = None,
 ) -> str:
-    """Key of a score: the representation keys of every model's layers, the target, splits, groups and the metric."""
+    """Key of a score: the representation keys of every model's layers, the target, splits, groups and the metric.
+
+    Metadata of the stimuli enters where the metric asks for some.
+    """
     return digest(
         {
             "kind": "score",
@@ -98,5 +102,6 @@ def score_key(
             "metric_version": metric_version,
             "parameters": dict(parameters),
             "layer": layer,
+            **({} if metadata is None else {"metadata": metadata}),
         }
     )
