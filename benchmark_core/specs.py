@@ -353,10 +353,6 @@ class MetricSpec:
         Kinds of target it can score.
     n_models
         Smallest and largest number of models it takes; (0, 0) for a metric of the target alone.
-    metadata
-        Columns of the stimuli's metadata that scores depend on (``object_name``, say), or a function of the parameters
-        returning them. Where the stimulus set has any of them, ``compute`` gets ``metadata``, {column: {stimulus_id:
-        text}}, and they enter the key.
     combine
         ``combine(scores) -> Score`` makes one score of those of subjects who saw different stimuli, given by name
         (``Score.working`` may carry what it needs). Without it scores are averaged and there is no interval.
@@ -382,27 +378,26 @@ class MetricSpec:
     parameters: tuple[Parameter, ...] = ()
     accepts: tuple[TargetKind, ...] = ("responses",)
     n_models: tuple[int, int] = (1, 1)
-    metadata: tuple[str, ...] | Callable[..., Sequence[str]] = ()
     components: str = ""
+    standardise: str = ""
     unit: str = ""
     description: str = ""
     reference: str = ""
     origin: str = field(default="", compare=False)
 
-    standardise: str = ""
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise InputError(f"{self.name!r} cannot be a metric's name: use letters, digits and . _ - / +")
         _check_declaration("metric", self.name, self.parameters)
         if self.components and self.components not in [p.name for p in self.parameters if p.type == "int"]:
             raise InputError(f"metric {self.name!r}: {self.components!r} is not one of its int parameters")
+        if self.standardise and self.standardise not in [p.name for p in self.parameters if p.type == "bool"]:
+            raise InputError(f"metric {self.name!r}: {self.standardise!r} is not one of its bool parameters")
         if not self.origin:
             object.__setattr__(self, "origin", _caller())
 
 
 @dataclass(frozen=True)
-        if self.standardise and self.standardise not in [p.name for p in self.parameters if p.type == "bool"]:
-            raise InputError(f"metric {self.name!r}: {self.standardise!r} is not one of its bool parameters")
 class Resolved:
     """A spec with the parameters of one identifier.
 
