@@ -353,6 +353,10 @@ class MetricSpec:
         Kinds of target it can score.
     n_models
         Smallest and largest number of models it takes; (0, 0) for a metric of the target alone.
+    metadata
+        Columns of the stimuli's metadata that scores depend on (``object_name``, say), or a function of the parameters
+        returning them. Where the stimulus set has any of them, ``compute`` gets ``metadata``, {column: {stimulus_id:
+        text}}, and they enter the key.
     combine
         ``combine(scores) -> Score`` makes one score of those of subjects who saw different stimuli, given by name
         (``Score.working`` may carry what it needs). Without it scores are averaged and there is no interval.
@@ -378,6 +382,7 @@ class MetricSpec:
     parameters: tuple[Parameter, ...] = ()
     accepts: tuple[TargetKind, ...] = ("responses",)
     n_models: tuple[int, int] = (1, 1)
+    metadata: tuple[str, ...] | Callable[..., Sequence[str]] = ()
     components: str = ""
     standardise: str = ""
     unit: str = ""
