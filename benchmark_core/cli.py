@@ -229,17 +229,23 @@ def leaderboard_command(
         print(f"{len(rows)} rows in {path}")
 
 
-@app.command("doctor", epilog=example("bench doctor"))
+@app.command("doctor", epilog=example("bench doctor", "bench doctor --verify"))
 @guarded
-def doctor_command(plugins: PluginsOption = None, as_json: JsonOption = False) -> None:
-    """Show what is installed, which devices and data are at hand, and what is missing."""
+def doctor_command(
+    verify: Annotated[bool, typer.Option("--verify", help="Read all data that is here and check it.")] = False,
+    plugins: PluginsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is installed, which devices and data are at hand, and what each benchmark still needs."""
     from benchmark_core.doctor import examine, print_examination
 
-    document = examine(open_registry(plugins))
+    document = examine(open_registry(plugins), verify)
     if as_json:
         write_json(document)
     else:
         print_examination(document)
+    if any(dataset["damage"] for dataset in document["datasets"]):
+        raise typer.Exit(BAD_INPUT)
 
 
 def parse_batch_size(text: str) -> int | None:

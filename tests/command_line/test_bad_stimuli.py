@@ -170,6 +170,31 @@ def test_lists_show_a_damaged_part(bench: Bench, part: Path, case: str) -> None:
     assert "0 of 2 parts here" in bench("doctor").stdout
 
 
+def test_doctor_says_what_is_here_how_large_and_what_benchmarks_need(bench: Bench, part: Path) -> None:
+    document = bench("doctor", "--json").json
+    toy = next(d for d in document["datasets"] if d["name"] == "toy")
+    assert toy["bytes"] == sum(f.stat().st_size for f in part.rglob("*") if f.is_file())
+    assert toy["damage"] is None  # nobody looked
+    ready = {b["name"]: b["ready"] for b in document["benchmarks"]}
+    assert ready["toy.V4"]
+    assert not ready["majajhong.V4"]
+    missing = next(b["missing"] for b in document["benchmarks"] if b["name"] == "majajhong.V4")
+    assert "`bench data fetch majajhong`" in missing
+    assert "majajhong.V4-demo" in next(line for line in bench("doctor").stdout.splitlines() if missing in line)
+
+
+def test_doctor_reads_the_data_on_request(bench: Bench, part: Path) -> None:
+    whole = bench("doctor", "--verify")
+    assert (whole.status, "dataset toy: 1 of 2 parts here" in whole.stdout) == (0, True)
+    assert ", verified" in whole.stdout
+    image = next(part.rglob("*.jpg"))
+    image.write_bytes(image.read_bytes()[:-9])
+    spoilt = bench("doctor", "--verify")
+    assert spoilt.status == 2
+    assert ", DAMAGED" in spoilt.stdout
+    assert image.name in spoilt.stdout
+
+
 def rows_of(part: Path) -> list[str]:
     return (part / "stimuli.csv").read_text().splitlines()
 
