@@ -12,6 +12,7 @@ from benchmark_core.assembly import Responses
 from benchmark_core.keys import digest
 from benchmark_core.records import Score
 from benchmark_core.resampling import fold_factor
+from plugins.metrics._conventions import average_conventions
 from plugins.metrics._predictivity import FoldPredictions, SubjectScore, mean_of, number
 
 
@@ -181,14 +182,16 @@ def _average(working: Working, values: dict[str, dict[str, Any]], arrays: dict[s
             for reason in sorted({r for v in values.values() for r in v["excluded"]})
         },
     }
-    for name in ("ceiling_given", "r_ceiling_given"):
+    for name in ("ceiling_given", "r_ceiling_given", "optimism", "r_neuroid_chosen_on_test"):
         if any(name in v for v in values.values()):
             details[name] = average(name)
+    details["conventions"] = average_conventions([v.get("conventions", {}) for v in values.values()])
     if layers:
         every = [alpha for v in values.values() for alpha in v["alphas"]]
         fields["alpha"] = every[0] if len(set(every)) == 1 else every
-        for name in ("alphas", "layers", "criteria"):
-            details[name] = {s: v[name] for s, v in values.items()}
+        for name in ("alphas", "layers", "criteria", "components_used"):
+            if any(name in v for v in values.values()):
+                details[name] = {s: v.get(name) for s, v in values.items()}
     return Score(
         value=number(value),
         ci_low=low,

@@ -14,7 +14,9 @@ from benchmark_core.ridge import PENALTIES, Selection
 from benchmark_core.splits import Splits
 from benchmark_core.stimuli import match_stimuli
 from plugins.metrics._combination import combine
+from plugins.metrics._conventions import conventions
 from plugins.metrics._fitting import Fit, Options, choices, fit_fold, training_statistics
+from plugins.metrics._optimism import chosen_on_test, compare_choices
 from plugins.metrics._predictivity import FoldPredictions, SubjectScore, check_groups, rows_of, score_subject
 
 
@@ -26,6 +28,10 @@ def compute(
     groups: Mapping[str, str] | None = None,
     alpha_per_target: bool = False,
     selection: Selection = "loo",
+    components: int | None = None,
+    choose_components: bool = False,
+    standardise: bool = False,
+    optimism: bool = False,
     n_bootstrap: int = 1000,
     seed: int = 0,
     penalties: Sequence[float] = PENALTIES,
@@ -48,6 +54,17 @@ def compute(
         Choose a penalty for each neuroid instead of one for all neuroids of a subject.
     selection
         Criterion of the choice; see :func:`benchmark_core.ridge.penalty_criteria`.
+    components
+        Fit on this many leading principal components of the training stimuli instead of the features; all there are,
+        where there are fewer. Held-out predictions of training stimuli, by which penalty and layer are chosen, keep
+        these axes.
+    choose_components
+        Choose their number by the same criterion among 1, 10, 100, ... and ``components`` (without that, all features).
+    standardise
+        Divide features by their deviation over the training stimuli of each fold, before anything else.
+    optimism
+        Report how much higher r would be, had everything been chosen by the test stimuli; see
+        :mod:`plugins.metrics._optimism`.
     n_bootstrap, seed
         Number and seed of the bootstrap resamples.
     penalties
@@ -62,7 +79,7 @@ def compute(
     Raises
     ------
     InputError
-        Where stimulus ids do not match, naming them.
+        Where stimulus ids do not match, naming them, or features cannot be standardised.
     """
     if len(representations) != 1 or not representations[0]:
         raise InputError(
@@ -72,7 +89,7 @@ def compute(
     for representation in layers.values():
         match_stimuli(representation.stimulus_ids, target.stimulus_ids, "responses")
     check_groups(groups, target.stimulus_ids)
-    options = Options(alpha_per_target, selection, tuple(penalties), groups)
+    options = Options(alpha_per_target, selection, tuple(penalties), groups, components, choose_components, standardise)
     scores: dict[str, SubjectScore] = {}
     fits: dict[str, list[Fit]] = {}
     for subject in target.subject_names:
@@ -85,7 +102,21 @@ def compute(
         folds = [fit.fold for fit in fits[subject]]
         tested = responses.tested([i for fold in folds for i in fold.test_ids])
         scores[subject] = score_subject(tested, folds, groups, n_bootstrap, seed)
-        scores[subject].values.update(choices(fits[subject], options))
+        values = scores[subject].values
+        values["conventions"] = conventions(tested, folds, values)
+        values.update(choices(fits[subject], options))
+        if optimism:
+            of_test = [
+                chosen_on_test(
+                    layers,
+                    averages[rows_of(target.stimulus_ids, fold.train)],
+                    averages[rows_of(target.stimulus_ids, fold.test)],
+                    fold,
+                    options,
+                )
+                for fold in splits.of(subject)
+            ]
+            values.update(compare_choices(of_test, values["r_neuroid"]))
     notes = [note for subject in fits for note in _notes(subject, fits)]
     chosen = [fit.layer for of_subject in fits.values() for fit in of_subject]
     folds_of = {subject: [fit.fold for fit in of_subject] for subject, of_subject in fits.items()}
@@ -139,6 +170,8 @@ def score_predictions(
         ]
         tested = responses.tested([i for fold in folds_of[subject] for i in fold.test_ids])
         scores[subject] = score_subject(tested, folds_of[subject], groups, n_bootstrap, seed)
+        values_of = scores[subject].values
+        values_of["conventions"] = conventions(tested, folds_of[subject], values_of)
     return combine(target, scores, folds_of)
 
 

@@ -18,7 +18,7 @@ from benchmark_core.ridge import (
     penalty_criteria,
     predicted_deviations,
 )
-from benchmark_core.spectral import Decomposition, decompose
+from benchmark_core.spectral import EPS, Decomposition, decompose
 from benchmark_core.splits import Fold
 from plugins.metrics._predictivity import FoldPredictions, mean_of, numbers
 
@@ -33,6 +33,23 @@ class Options:
     selection: Selection
     penalties: tuple[float, ...]
     groups: Mapping[str, str] | None
+    components: int | None = None
+    choose_components: bool = False
+    standardise: bool = False
+
+    def layers(self, layers: Mapping[str, Representation], train_ids: Sequence[str]) -> Mapping[str, Representation]:
+        """Return the layers as the fit of a training set gets them."""
+        if not self.standardise:
+            return layers
+        return {name: representation.standardised(train_ids) for name, representation in layers.items()}
+
+    def numbers_of_components(self, representation: Representation, n_train: int) -> list[int | None]:
+        """Return the numbers of components to choose from, from few to many; None stands for the features."""
+        if not self.choose_components:
+            return [self.components]
+        most = min(n_train - 1, representation.n_features, self.components or n_train)
+        powers = [10**e for e in range(len(str(most))) if 10**e < most]
+        return [*powers, self.components]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +66,9 @@ class Fit:
         (m,) penalty of each neuroid, NaN for those that could not be fitted.
     criteria
         Best criterion value of each layer, None where no neuroid has one.
+    components_used
+        Number of components that the fit rests on, where they were asked for: the fewest of any neuroid, where
+        neuroids were recorded on different stimuli.
     notes
         Warnings.
     """
@@ -57,6 +77,7 @@ class Fit:
     layer: str
     alphas: np.ndarray
     criteria: dict[str, float | None]
+    components_used: int | None
     notes: list[str]
 
 
@@ -77,38 +98,67 @@ def fit_fold(layers: Mapping[str, Representation], train: np.ndarray, fold: Fold
     n_neuroids = train.shape[1]
     notes: list[str] = []
     criteria: dict[str, float | None] = {}
-    alphas_of = {}
+    alphas_of: dict[tuple[str, int | None], np.ndarray] = {}
+    criterion_of: dict[tuple[str, int | None], float | None] = {}
+    layers = options.layers(layers, fold.train)
     for name, representation in layers.items():
-        table = np.full((len(options.penalties), n_neuroids), np.nan)
-        for ids, neuroids, values, decomposition in _training_sets(representation, fold.train, train):
+        numbers_of = options.numbers_of_components(representation, len(fold.train))
+        tables = {k: np.full((len(options.penalties), n_neuroids), np.nan) for k in numbers_of}
+        for ids, neuroids, values, decomposition in training_sets(representation, fold.train, train):
             held_apart = None if options.groups is None else [options.groups[i] for i in ids]
             if held_apart is not None and len(set(held_apart)) < 2:
                 notes.append("training stimuli form a single group; penalties were chosen by leave-one-out")
                 held_apart = None
-            table[:, neuroids] = penalty_criteria(
-                decomposition, values, options.penalties, held_apart, options.selection
-            )
-        alphas_of[name], criteria[name] = _choose(table, options)
+            for k, table in tables.items():
+                table[:, neuroids] = penalty_criteria(
+                    leading(decomposition, k), values, options.penalties, held_apart, options.selection
+                )
+        for k, table in tables.items():
+            alphas_of[name, k], criterion_of[name, k] = choose(table, options)
+        criteria[name] = max((c for k in tables if (c := criterion_of[name, k]) is not None), default=None)
     best = max((c for c in criteria.values() if c is not None), default=None)
-    layer = next(n for n, c in criteria.items() if best is None or (c is not None and c >= best - TIE))
-    alphas = alphas_of[layer].copy()
+    layer, k = next(n for n, c in criterion_of.items() if best is None or (c is not None and c >= best - TIE))
+    alphas = alphas_of[layer, k].copy()
     deviations = np.full((len(fold.test), n_neuroids), np.nan)
     intercepts = np.full(n_neuroids, np.nan)
     fitted = np.zeros(n_neuroids, dtype=bool)
-    for _, neuroids, values, decomposition in _training_sets(layers[layer], fold.train, train):
+    ranks = []
+    for _, neuroids, values, whole in training_sets(layers[layer], fold.train, train):
+        decomposition = leading(whole, k)
         deviations[:, neuroids] = predicted_deviations(decomposition, fold.test, values, alphas[neuroids])
         intercepts[neuroids] = values.mean(axis=0)
         fitted[neuroids] = True
+        ranks.append(decomposition.rank)
         problem = accuracy_problem(decomposition, float(alphas[neuroids].min()))
         if problem:
             notes.append(problem)
+        notes += _component_notes(whole, k)
     notes += _edge_notes(alphas[fitted], options)
     alphas[~fitted] = np.nan
+    asked = options.components is not None or options.choose_components
+    used = min(ranks) if asked and ranks else None
     statistics = training_statistics(train)
-    return Fit(FoldPredictions(fold.test, deviations, intercepts, *statistics), layer, alphas, criteria, notes)
+    return Fit(FoldPredictions(fold.test, deviations, intercepts, *statistics), layer, alphas, criteria, used, notes)
 
 
-def _training_sets(
+def leading(decomposition: Decomposition, n_components: int | None) -> Decomposition:
+    """Return a decomposition, or that of the leading components in the place of the features."""
+    return decomposition if n_components is None else decomposition.leading(n_components)
+
+
+def _component_notes(whole: Decomposition, n_components: int | None) -> list[str]:
+    """Say where components are fewer than asked for, or not well determined."""
+    k, rank = n_components or 0, whole.rank
+    if k > rank:
+        return [f"{k} components asked for; the training stimuli have {rank}, which are used"]
+    if 0 < k < rank:
+        gap = float(whole.eigenvalues[k - 1] - whole.eigenvalues[k])
+        if gap <= 10 * max(whole.n_stimuli, 100) * EPS * whole.largest:
+            return [f"components {k} and {k + 1} have the same variance: which of them is used depends on rounding"]
+    return []
+
+
+def training_sets(
     representation: Representation, train_ids: Sequence[str], train: np.ndarray
 ) -> Iterator[tuple[tuple[str, ...], np.ndarray, np.ndarray, Decomposition]]:
     """Yield ids, neuroids, responses and decomposition for neuroids that were recorded on the same training stimuli.
@@ -134,7 +184,7 @@ def _training_sets(
         yield ids, np.array(neuroids), train if whole else train[rows][:, neuroids], decomposition
 
 
-def _choose(table: np.ndarray, options: Options) -> tuple[np.ndarray, float | None]:
+def choose(table: np.ndarray, options: Options) -> tuple[np.ndarray, float | None]:
     """Return the penalty of each neuroid and the layer's criterion, from a table (n_penalties, m) of criteria.
 
     Neuroids without any criterion (constant or too few responses) are left out of the mean; a penalty that could not
@@ -169,6 +219,8 @@ def choices(fits: Sequence[Fit], options: Options) -> dict[str, Any]:
         "layers": [fit.layer for fit in fits],
         "criteria": [dict(fit.criteria) for fit in fits],
     }
+    if options.components is not None or options.choose_components:
+        chosen["components_used"] = [fit.components_used for fit in fits]
     if options.alpha_per_target:
         chosen["alphas_per_neuroid"] = [numbers(fit.alphas) for fit in fits]
     return chosen

@@ -28,9 +28,32 @@ def register_metrics() -> list[MetricSpec]:
                     choices=("loo", "paper"),
                     help="criterion for penalty and layer: loo (unbiased by the leave-one-out mean) or paper (published)",
                 ),
+                Parameter(
+                    "components",
+                    "int",
+                    minimum=1,
+                    help="fit on this many leading principal components of the training stimuli (default: on features)",
+                ),
+                Parameter(
+                    "choose_components",
+                    "bool",
+                    False,
+                    help="choose the number of components on training stimuli: 1, 10, 100, ... up to components",
+                ),
+                Parameter(
+                    "standardise", "bool", False, help="divide features by their deviation over the training stimuli"
+                ),
+                Parameter(
+                    "optimism",
+                    "bool",
+                    False,
+                    help="report how much higher r would be, had all been chosen by the test stimuli",
+                ),
                 Parameter("n_bootstrap", "int", 1000, minimum=100, maximum=100_000, help="number of resamples"),
                 Parameter("seed", "int", 0, minimum=0, help="seed of the resamples, the same for every model"),
             ),
+            components="components",
+            standardise="standardise",
             description="ridge from features to responses; explained share of the reliable variance on held-out stimuli",
             reference="Kazemian, Elmoznino & Bonner, doi:10.5281/zenodo.16920087; score as docs/statistics.md defines it",
         )
