@@ -18,6 +18,7 @@ from benchmark_core.splits import Fold, KFold, Splits, fixed_split
 if TYPE_CHECKING:
     from benchmark_core.assembly import Responses
     from benchmark_core.comparison import Comparison, Difference, best_set, compare
+    from benchmark_core.estimators import RidgeGCV
     from benchmark_core.labels import Labels
     from benchmark_core.model_check import ModelCheck, check_model
     from benchmark_core.rdms import RDMs
@@ -34,6 +35,7 @@ _LAZY = {
     "ModelCheck": "benchmark_core.model_check",
     "RDMs": "benchmark_core.rdms",
     "Responses": "benchmark_core.assembly",
+    "RidgeGCV": "benchmark_core.estimators",
     "Score": "benchmark_core.records",
     "StimulusSet": "benchmark_core.stimuli",
     "best_set": "benchmark_core.comparison",
@@ -63,6 +65,7 @@ __all__ = [
     "Preprocessing",
     "RDMs",
     "Responses",
+    "RidgeGCV",
     "Score",
     "Splits",
     "StimulusSet",

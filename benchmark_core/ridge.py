@@ -93,18 +93,34 @@ def predicted_deviations(
 ) -> np.ndarray:
     """Return predictions minus the training mean, (n_test, n_neuroids) float64; see :func:`predict`."""
     backend = decomposition.backend
-    xp = backend.xp
     given = np.asarray(responses, dtype=np.float64)
     every = np.broadcast_to(np.asarray(penalty, dtype=np.float64), (given.shape[1],))
-    eigenvalues = decomposition.eigenvalues[:, None]
     components = decomposition.principal_components(test_ids)
-    found = []
-    for some in _neuroids_in_turn(given.shape):
-        values, penalties = backend.asarray(given[:, some]), backend.asarray(every[some].copy())
-        centred = values - xp.mean(values, axis=0)[None, :]
-        weights = (decomposition.eigenvectors.T @ centred) * (xp.sqrt(eigenvalues) / (eigenvalues + penalties[None, :]))
-        found.append(backend.to_numpy(components @ weights))
+    found = [
+        backend.to_numpy(components @ projected_weights(decomposition, given[:, some], every[some]))
+        for some in _neuroids_in_turn(given.shape)
+    ]
     return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
+
+
+def projected_weights(decomposition: Decomposition, responses: np.ndarray, penalties: np.ndarray) -> Any:
+    """Return the weight of each principal component, (rank, n_neuroids) of the decomposition's backend.
+
+    Parameters
+    ----------
+    decomposition
+        Of the training set, n stimuli.
+    responses
+        (n, n_neuroids) float64.
+    penalties
+        (n_neuroids,) positive.
+    """
+    backend = decomposition.backend
+    xp = backend.xp
+    values, alphas = backend.asarray(responses), backend.asarray(penalties.copy())
+    eigenvalues = decomposition.eigenvalues[:, None]
+    centred = values - xp.mean(values, axis=0)[None, :]
+    return (decomposition.eigenvectors.T @ centred) * (xp.sqrt(eigenvalues) / (eigenvalues + alphas[None, :]))
 
 
 def _neuroids_in_turn(shape: tuple[int, ...]) -> list[slice]:

@@ -78,6 +78,11 @@ class Decomposition:
         """Whether no direction was lost: r = min(n - 1, P)."""
         return self.rank == min(self.n_stimuli - 1, self.n_features)
 
+    @property
+    def principal_axes(self) -> Any | None:
+        """(P, r) right singular vectors of X; None where only inner products are held."""
+        return self._right
+
     def leading(self, n_components: int) -> Decomposition:
         """Return the decomposition of the first principal components, taken as features in the place of all.
 
