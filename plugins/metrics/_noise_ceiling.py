@@ -236,6 +236,7 @@ def _score(working: Working, apart: bool = False) -> Score:
             "n_stimuli": main["n_stimuli"],
             "n_neuroids": sum(s.responses.n_neuroids for s in subjects.values()),
             "n_neuroids_valid": main["n_neuroids_valid"],
+            **{name: main[name] for name in ("r_neuroid", "r_neuroid_median", "r_pattern") if name in main},
         },
         details={
             "kind": kind,
