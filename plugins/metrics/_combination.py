@@ -12,6 +12,7 @@ from benchmark_core.assembly import Responses
 from benchmark_core.keys import digest
 from benchmark_core.records import Score
 from benchmark_core.resampling import fold_factor
+from benchmark_core.subjects import mean_over_subjects
 from plugins.metrics._conventions import average_conventions
 from plugins.metrics._predictivity import FoldPredictions, SubjectScore, mean_of, number
 
@@ -80,6 +81,8 @@ def combine_subjects(by_subject: Mapping[str, Score]) -> Score:
     average, as for subjects who saw the same. Numbers for single neuroids go to the arrays: subjects of this kind have
     thousands of them, and a record is a small file.
     """
+    if all(score.working is None for score in by_subject.values()):
+        return mean_over_subjects(by_subject, "a recipe of Brain-Score")
     parts: list[Working] = [score.working for score in by_subject.values()]
     scores = {name: score for part in parts for name, score in part.scores.items()}
     arrays = {f"{s}/{name}": array for s, score in by_subject.items() for name, array in score.arrays.items()}

@@ -13,6 +13,7 @@ from benchmark_core.representation import Representation
 from benchmark_core.ridge import PENALTIES, Selection
 from benchmark_core.splits import Splits
 from benchmark_core.stimuli import match_stimuli
+from plugins.metrics._brainscore import compute_preset
 from plugins.metrics._combination import combine
 from plugins.metrics._conventions import conventions
 from plugins.metrics._fitting import Fit, Options, choices, fit_fold, training_statistics
@@ -35,6 +36,8 @@ def compute(
     n_bootstrap: int = 1000,
     seed: int = 0,
     penalties: Sequence[float] = PENALTIES,
+    preset: str | None = None,
+    metadata: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Score:
     """Score one model's representation against neural responses.
 
@@ -69,6 +72,8 @@ def compute(
         Number and seed of the bootstrap resamples.
     penalties
         The grid.
+    preset, metadata
+        A recipe of Brain-Score instead of all this; see :func:`plugins.metrics._brainscore.compute_preset`.
 
     Returns
     -------
@@ -81,6 +86,8 @@ def compute(
     InputError
         Where stimulus ids do not match, naming them, or features cannot be standardised.
     """
+    if preset is not None:
+        return compute_preset(**locals())
     if len(representations) != 1 or not representations[0]:
         raise InputError(
             f"the metric encoding takes one model with at least one layer, not {len(representations)} models"

@@ -6,6 +6,14 @@ from benchmark_core.hookspecs import hookimpl
 from benchmark_core.identifiers import Parameter
 from benchmark_core.specs import MetricSpec
 
+PRESETS = ("brainscore-pls", "brainscore-ridge")
+"""Recipes of Brain-Score, each with splits, a regression and a score of its own."""
+
+
+def metadata(preset: str | None = None, **_: object) -> tuple[str, ...]:
+    """Return what a score depends on of the stimuli's metadata."""
+    return ("object_name",) if preset else ()
+
 
 @hookimpl
 def register_metrics() -> list[MetricSpec]:
@@ -17,6 +25,7 @@ def register_metrics() -> list[MetricSpec]:
             compute="plugins.metrics._encoding:compute",
             combine="plugins.metrics._combination:combine_subjects",
             accepts=("responses",),
+            metadata=metadata,
             parameters=(
                 Parameter(
                     "alpha_per_target", "bool", False, help="choose the penalty for each neuroid, not each subject"
@@ -48,6 +57,12 @@ def register_metrics() -> list[MetricSpec]:
                     "bool",
                     False,
                     help="report how much higher r would be, had all been chosen by the test stimuli",
+                ),
+                Parameter(
+                    "preset",
+                    "str",
+                    choices=PRESETS,
+                    help="a recipe of Brain-Score, with its own splits, score and ceiling",
                 ),
                 Parameter("n_bootstrap", "int", 1000, minimum=100, maximum=100_000, help="number of resamples"),
                 Parameter("seed", "int", 0, minimum=0, help="seed of the resamples, the same for every model"),
