@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from benchmark_core.store import Store
 
 AUTO, ALL = "auto", "all"
+JOINT = " + "
 MOST_SEEDS = 1000
 
 
@@ -26,7 +27,8 @@ class Cell:
     """One score to be: models on a benchmark by a metric.
 
     ``layer`` is a layer's name, or ``auto``: the metric chooses among the model's layers on training stimuli
-    (``all`` is left where the model could not tell its layers).
+    (``all`` is left where the model could not tell its layers). Of several models it stands for each, or names one for
+    each: ``features.8 + auto``.
     """
 
     models: tuple[Resolved, ...]
@@ -55,7 +57,11 @@ class Cell:
 
     def layers(self) -> list[tuple[str, ...]]:
         """Return, for each model, the layers that the metric gets."""
-        return [candidate_layers(m) if self.layer in (AUTO, ALL) else (self.layer,) for m in self.models]
+        names = _one_for_each(self.models, self.layer)
+        return [
+            candidate_layers(model) if name in (AUTO, ALL) else (name,)
+            for model, name in zip(self.models, names, strict=True)
+        ]
 
 
 def make_plan(
@@ -174,14 +180,29 @@ def parse_seeds(text: str) -> list[int]:
 def _layer_names(models: Sequence[Resolved], layer: str) -> list[str]:
     if not models:
         return [AUTO]
+    if len(models) > 1:
+        names = _one_for_each(models, layer)
+        if len(names) != len(models):
+            raise InputError(
+                f"--layer {layer!r} names {len(names)} layers for {len(models)} models; name one for each, in the order "
+                f"of the models and with + between them, or one for all"
+            )
+        if ALL in names:
+            raise InputError("--layer all works for metrics of one model; name a layer, or use auto")
+        return [names[0] if len(set(names)) == 1 else JOINT.join(names)]
     if layer != ALL:
         return [layer]
-    if len(models) > 1:
-        raise InputError("--layer all works for metrics of one model; name a layer, or use auto")
     try:
         return list(candidate_layers(models[0]))
     except Exception:
         return [ALL]  # the cell fails, not the run: its layers are asked for once more
+
+
+def _one_for_each(models: Sequence[Resolved], layer: str) -> list[str]:
+    """Return the layers of several models that a text names with + between them; one name stands for all."""
+    if len(models) < 2 or "+" not in layer:
+        return [layer] * len(models)
+    return [name.strip() for name in layer.split("+")]
 
 
 def _unique(models: Sequence[Resolved]) -> list[Resolved]:

@@ -129,7 +129,11 @@ def run_command(
         typer.Option(metavar="ID", help="Metric identifier (default: the benchmark's own); may be repeated."),
     ] = None,
     layer: Annotated[
-        str, typer.Option(metavar="NAME", help="auto (chosen on training stimuli), all, or a layer's name.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="auto (chosen on training stimuli), all, or a layer's name; of several models NAME+NAME.",
+        ),
     ] = "auto",
     seeds: Annotated[
         str | None, typer.Option(metavar="RANGE", help="Draws of untrained models, e.g. 0-9 or 0,3,5-7.")
