@@ -90,8 +90,28 @@ def print_results(results: Sequence[Mapping[str, Any]]) -> None:
     print_table(headings, rows, right=("score", "ceiling", "r", "time"))
     print_remark_on_ceilings(results)
     for r in results:
+        print_parts(r)
+    for r in results:
         for warning in r.get("warnings", []):
             print(f"note on {' + '.join(r['models']) or r['metric']}, {r['benchmark']}: {warning}")
+
+
+def print_parts(result: Mapping[str, Any]) -> None:
+    """Print the shares that a metric of several models gives to each and to all of them, if it does."""
+    details = result.get("details", {})
+    shares = {}
+    for kind in ("explained", "parts"):
+        found = details.get(kind, {})  # a record's names are sorted: small sets of models first again
+        shares |= {name: found[name] for name in sorted(found, key=lambda n: (n.startswith("shared"), len(n), n))}
+    if len(result["models"]) < 2 or not shares:
+        return
+    names = ", ".join(f"{letter} = {model}" for letter, model in zip("ABC", result["models"], strict=False))
+    print(f"\n{names}, {benchmark_name(result)}")
+    print_table(
+        ["part", "share", "95 % interval"],
+        [[name, number(share["value"]), interval(share)] for name, share in shares.items()],
+        right=("share",),
+    )
 
 
 def seconds(value: float | None) -> str:
