@@ -42,7 +42,14 @@ def register_metrics() -> list[MetricSpec]:
                     help="steps between the weights of two models; auto: half-decades for two models, decades for three",
                 ),
                 Parameter("seed", "int", 0, minimum=0, help="seed of the resamples, the same for every model"),
+                Parameter(
+                    "standardise",
+                    "bool",
+                    False,
+                    help="published variant: divide features by their deviation over the training stimuli first",
+                ),
             ),
+            standardise="standardise",
             description="banded ridge on two or three models: share of the reliable variance each explains alone, and together",
             reference="Dupré la Tour et al. 2022, doi:10.1016/j.neuroimage.2022.119728; published variant: Kazemian, "
             "Elmoznino & Bonner, doi:10.5281/zenodo.16920087; as docs/metrics.md defines it",
