@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmark_core.reliability import half_means, mean_noise, row_correlations, spearman_brown
+from benchmark_core.reliability import (
+    TestedStimuli,
+    blocks,
+    half_means,
+    mean_noise,
+    repetition_pairs,
+    root,
+    row_correlations,
+    spearman_brown,
+    split_halves,
+    stepped_up,
+)
 from benchmark_core.resampling import pooled_reliability, weighted_statistics
 
 
@@ -108,3 +119,88 @@ def test_row_correlations_follow_scipy_and_the_rules_for_constants() -> None:
     assert np.isnan(r[2])
     assert np.isnan(r[3])
     assert r[4] == pytest.approx(stats.pearsonr(a[4], b[4])[0])
+
+
+def two_folds(trials: np.ndarray) -> list[TestedStimuli]:
+    """Return two folds of the stimuli, z-scored by made-up training statistics; one neuroid never varied in training."""
+    n, _, m = trials.shape
+    deviations = np.linspace(0.5, 2, m)
+    deviations[1] = 0
+    folds = []
+    for rows in (np.arange(0, n, 2), np.arange(1, n, 2)):
+        used = np.ones((len(rows), m), dtype=bool)
+        used[:, 2] = False
+        folds.append(TestedStimuli(rows, used, np.linspace(1, 5, m), deviations))
+    return folds
+
+
+def naive_halves(trials: np.ndarray, folds: list[TestedStimuli], repeat: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Return mean correlations of halves, with scipy, one stimulus at a time; ``repeat`` draws rows of each fold."""
+    r, pattern, pattern_z = [], [], []
+    for a, b in half_means(trials, 4, seed=7):
+        for fold, drawn in zip(folds, repeat, strict=True):
+            first, second = a[fold.rows][drawn], b[fold.rows][drawn]
+            columns = [j for j in range(trials.shape[2]) if fold.used[0, j]]
+            r.append(
+                [
+                    stats.pearsonr(first[:, j], second[:, j])[0] if j in columns else np.nan
+                    for j in range(trials.shape[2])
+                ]
+            )
+            pattern.append(
+                np.mean([stats.pearsonr(x[columns], y[columns])[0] for x, y in zip(first, second, strict=True)])
+            )
+            good = [j for j in columns if fold.deviations[j] > 0]
+            one, other = ((v[:, good] - fold.means[good]) / fold.deviations[good] for v in (first, second))
+            pattern_z.append(np.mean([stats.pearsonr(x, y)[0] for x, y in zip(one, other, strict=True)]))
+    return np.mean(r, axis=0), np.mean(pattern), np.mean(pattern_z)
+
+
+def test_split_halves_are_what_a_loop_gives_also_in_resamples() -> None:
+    trials, _ = population(6, 24, 6, 5)
+    folds = two_folds(trials)
+    whole = [np.arange(12)] * 2
+    found = split_halves(trials, folds, 4, seed=7)
+    r, pattern, pattern_z = naive_halves(trials, folds, whole)
+    np.testing.assert_allclose(found.r[0], r, atol=1e-12)
+    assert np.isnan(found.r[0, 2])
+    assert (found.pattern[0], found.pattern_z[0]) == pytest.approx((pattern, pattern_z), abs=1e-12)
+    assert found.pattern_ceiling[0] == pytest.approx(np.sqrt(2 * pattern / (1 + pattern)))
+    assert found.pattern_z_ceiling[0] == pytest.approx(np.sqrt(2 * pattern_z / (1 + pattern_z)))
+    drawn = [np.array([0, 0, 1, 2, 3, 3, 3, 6, 8, 9, 10, 11]), np.array([1, 1, 2, 4, 4, 5, 6, 7, 8, 9, 9, 11])]
+    weights = [np.array([np.ones(12), np.bincount(d, minlength=12)]) for d in drawn]
+    both = split_halves(trials, folds, 4, 7, weights)
+    r, pattern, pattern_z = naive_halves(trials, folds, drawn)
+    np.testing.assert_allclose(both.r[0], found.r[0], atol=1e-12)
+    np.testing.assert_allclose(both.r[1], r, atol=1e-12)
+    assert (both.pattern[1], both.pattern_z[1]) == pytest.approx((pattern, pattern_z), abs=1e-12)
+    assert both.reliability.shape == (2, 5)
+
+
+def test_stepping_up_two_repetitions_is_spearman_brown_and_k_gives_the_reliability_of_k() -> None:
+    r = np.array([-0.4, 0.0, 0.3, 1.0])
+    np.testing.assert_allclose(stepped_up(r, 2), spearman_brown(r))
+    signal, noise = 2.0, 3.0
+    np.testing.assert_allclose(stepped_up(np.array([signal / (signal + noise)]), 5), signal / (signal + noise / 5))
+    assert np.isnan(stepped_up(np.array([-0.5, np.nan]), 3)).all()
+
+
+def test_a_negative_reliability_has_no_root() -> None:
+    np.testing.assert_array_equal(root(np.array([0.25, 0.0, -0.1, np.nan])), [0.5, 0.0, np.nan, np.nan])
+
+
+def test_pairs_of_repetitions() -> None:
+    assert repetition_pairs(3, 45, seed=0) == [(0, 1), (0, 2), (1, 2)]
+    assert len(repetition_pairs(10, 45, seed=0)) == 45
+    many = repetition_pairs(40, 45, seed=0)
+    assert len(set(many)) == 45
+    assert all(0 <= i < j < 40 for i, j in many)
+    assert many == repetition_pairs(40, 45, seed=0) == sorted(many)
+    assert many != repetition_pairs(40, 45, seed=1)
+    assert repetition_pairs(1, 45, seed=0) == []
+
+
+@pytest.mark.parametrize(("neuroids", "resamples"), [(0, 100), (1, 10**7), (1001, 1000), (500, 1000)])
+def test_blocks_cover_every_neuroid_once(neuroids: int, resamples: int) -> None:
+    found = [j for some in blocks(neuroids, resamples) for j in range(neuroids)[some]]
+    assert found == list(range(neuroids))
