@@ -15,6 +15,7 @@ from plugins.models._dense_layer import DenseLayer
 from plugins.models._filter_banks import BANKS
 from plugins.models._nonlinearities import NONLINEARITIES
 from plugins.models._philox_weights import draw_filters, draw_permutation
+from plugins.models._transformed_convolution import Transform, choose, transformed_convolution
 
 LAYER_5 = ("convolution", "dense")
 _SIDE = 11  # height and width of layer 5's input for images of 224 x 224
@@ -23,6 +24,8 @@ _SHUFFLE = 6  # number of the shuffle's random streams, after those of layers 1 
 
 class ExpansionLayer(nn.Module):
     """Convolution without bias, nonlinearity and average pooling, as one module.
+
+    Wide layers are convolved by a transform where that is faster: on the CPU, in float32, and without gradients.
 
     Parameters
     ----------
@@ -64,10 +67,30 @@ class ExpansionLayer(nn.Module):
         if self.nonlinearity == "none":
             # Averaging commutes with the convolution, which is then needed at the kept positions alone.
             x = F.avg_pool2d(F.pad(x, (self.padding,) * 4), self.pool, 1)
+            transform = self._transform(x) if self.stride == 1 else None
+            if transform is not None:
+                return transformed_convolution(x, self.weight, transform)
             return F.conv2d(x, self.weight, stride=self.stride, groups=self.groups)
-        x = F.conv2d(x, self.weight, padding=self.padding, groups=self.groups)
-        x = NONLINEARITIES[self.nonlinearity](x)
-        return F.avg_pool2d(x, self.pool, self.stride)
+        nonlinearity = NONLINEARITIES[self.nonlinearity]
+        # What standardises over channels needs all of them; others are applied, and averaged, block by block.
+        fused = self.nonlinearity != "zscore" and self.pool == self.stride == 2
+        transform = self._transform(x, fused) if self.padding == 0 else None
+        if transform is None:
+            x = F.conv2d(x, self.weight, padding=self.padding, groups=self.groups)
+        elif fused:
+            return transformed_convolution(x, self.weight, transform, nonlinearity, pool=True)
+        else:
+            x = transformed_convolution(x, self.weight, transform)
+        return F.avg_pool2d(nonlinearity(x), self.pool, self.stride)
+
+    def _transform(self, x: Tensor, pool: bool = False) -> Transform | None:
+        """Return how to convolve without padding by a transform, or None to do it directly."""
+        float32 = x.dtype == self.weight.dtype == torch.float32
+        keeps_gradients = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        if x.device.type != "cpu" or not float32 or keeps_gradients or self.groups > 1:
+            return None
+        height, width = x.shape[2:]
+        return choose(tuple(self.weight.shape), height, width, pool, torch.get_num_threads())
 
     def smallest_input(self, output: int) -> int:
         """Return the smallest input side that gives at least ``output`` positions."""
