@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -15,6 +16,8 @@ from benchmark_core.stimuli import name_ids
 
 if TYPE_CHECKING:
     import xarray as xr
+
+BLOCK = 32  # stimuli whose repetitions are averaged at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +110,20 @@ class Responses:
         """Return the mean over repetitions, shape (n_stimuli, n_neuroids); NaN where nothing was recorded."""
         if not self.has_trials:
             return self.values
-        present = np.isfinite(self.values)
-        counts = present.sum(axis=1)
-        total = np.where(present, self.values, 0.0).sum(axis=1)
-        averages: np.ndarray = np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
+        return self._averages.copy()
+
+    @cached_property
+    def _averages(self) -> np.ndarray:
+        """The means over repetitions: computed once, because metrics ask for them again and again."""
+        averages = np.empty((len(self.values), self.n_neuroids))
+        for first in range(0, len(averages), BLOCK):  # small enough to stay in the processor's cache
+            values = self.values[first : first + BLOCK]
+            present = np.isfinite(values)
+            counts = present.sum(axis=1)
+            total = np.where(present, values, 0.0).sum(axis=1)
+            averages[first : first + BLOCK] = np.divide(
+                total, counts, out=np.full(total.shape, np.nan), where=counts > 0
+            )
         return averages
 
     def of_subject(self, subject: str) -> Responses:
@@ -118,9 +131,10 @@ class Responses:
         keep = [i for i, s in enumerate(self.subjects) if s == subject]
         if len(keep) == self.n_neuroids:
             return self
+        run = bool(keep) and keep[-1] - keep[0] == len(keep) - 1  # side by side: one copy, without an index of columns
         return Responses(
             self.stimulus_ids,
-            self.values[..., keep],
+            self.values[..., keep[0] : keep[-1] + 1] if run else self.values[..., keep],
             tuple(self.neuroid_ids[i] for i in keep),
             tuple(self.subjects[i] for i in keep),
             self.region,

@@ -10,6 +10,7 @@ import numpy as np
 from benchmark_core.keys import digest
 from benchmark_core.resampling import weighted_statistics
 
+ROWS = 32  # stimuli whose repetitions are worked on at once
 AT_ONCE = 500_000  # numbers in one resamples-by-neuroids array
 
 
@@ -26,12 +27,16 @@ def mean_noise(trials: np.ndarray) -> np.ndarray:
     (n_stimuli, n_neuroids), in squared units of the responses. A stimulus seen once has no variance of its own and
     takes the neuroid's mean s^2. NaN where nothing was recorded, and for neuroids without any repeated stimulus.
     """
-    present = np.isfinite(trials)
-    counts = present.sum(axis=1)
+    shape = (trials.shape[0], trials.shape[2])
+    counts, squares = np.empty(shape, dtype=np.int64), np.empty(shape)
+    for first in range(0, len(trials), ROWS):  # small enough to stay in the processor's cache
+        some = slice(first, first + ROWS)
+        present = np.isfinite(trials[some])
+        counts[some] = present.sum(axis=1)
+        filled = np.where(present, trials[some], 0.0)
+        mean = filled.sum(axis=1) / np.maximum(counts[some], 1)
+        squares[some] = (np.where(present, filled - mean[:, None, :], 0.0) ** 2).sum(axis=1)
     safe = np.maximum(counts, 1)
-    filled = np.where(present, trials, 0.0)
-    mean = filled.sum(axis=1) / safe
-    squares = (np.where(present, filled - mean[:, None, :], 0.0) ** 2).sum(axis=1)
     repeated = counts >= 2
     variance = np.where(repeated, squares / np.maximum(counts - 1, 1), 0.0)
     n_repeated = repeated.sum(axis=0)
@@ -75,13 +80,16 @@ def half_means(trials: np.ndarray, n_splits: int, seed: int) -> Iterator[tuple[n
         # Deal the presentations that exist out in random order: first half, second half, first half, ...
         rank = np.cumsum(np.take_along_axis(present, order, axis=1), axis=1)
         rank = np.take_along_axis(rank, np.argsort(order, axis=1), axis=1)
-        halves = []
-        for odd in (1, 0):
-            chosen = (present & (rank % 2 == odd)).astype(np.float64)
-            counts = chosen.sum(axis=1)
-            total = (chosen.transpose(0, 2, 1) @ filled)[:, 0, :] if shared else (filled * chosen).sum(axis=1)
-            halves.append(np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0))
-        yield halves[0], halves[1]
+        odd = rank % 2 == 1
+        halves = [present & odd, present & ~odd]
+        if shared:  # both in one reading of the trials
+            chosen = np.stack([half[:, :, 0] for half in halves], axis=1).astype(np.float64)
+            total, counts = chosen @ filled, chosen.sum(axis=2)[:, :, None]
+        else:
+            total = np.stack([(filled * half).sum(axis=1) for half in halves], axis=1)
+            counts = np.stack([half.sum(axis=1) for half in halves], axis=1)
+        means = np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
+        yield means[:, 0], means[:, 1]
 
 
 def row_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
