@@ -11,7 +11,7 @@ stimuli this is the well-known ``c_i / G_ii``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ RESOLUTION = 1e7 * EPS  # below this fraction of the largest eigenvalue a penalt
 TIE = 1e-10
 Selection = Literal["loo", "paper"]
 CONSTANT = 1e-12  # a spread below this fraction of the magnitude is rounding
+WIDE = 1280  # columns at which a matrix product has reached its full rate
 AT_ONCE = 2**23  # numbers in one array of stimuli by neuroids; more neuroids than that are taken in turn
 
 
@@ -95,11 +96,13 @@ def predicted_deviations(
     backend = decomposition.backend
     given = np.asarray(responses, dtype=np.float64)
     every = np.broadcast_to(np.asarray(penalty, dtype=np.float64), (given.shape[1],))
-    components = decomposition.principal_components(test_ids)
-    found = [
-        backend.to_numpy(components @ projected_weights(decomposition, given[:, some], every[some]))
-        for some in _neuroids_in_turn(given.shape)
-    ]
+    few = given.shape[1] < len(test_ids)  # then components need not be formed
+    components = None if few else decomposition.principal_components(test_ids)
+    found = []
+    for some in _neuroids_in_turn(given.shape):
+        weights = projected_weights(decomposition, given[:, some], every[some])
+        product = decomposition.principal_components(test_ids, weights) if few else components @ weights
+        found.append(backend.to_numpy(product))
     return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
 
 
@@ -192,33 +195,42 @@ def held_out(
     grand = xp.mean(values, axis=0)[None, :]
     centred = values - grand
     projected = u.T @ centred
-    rest = xp.where(remainder[:, None] > 0, centred - u @ projected, xp.zeros_like(centred))
+    m = values.shape[1]
+    rest = xp.where(remainder[:, None] > 0, centred - u @ projected, xp.zeros_like(centred)) if has_remainder else 0.0
     parts = [_Block(backend, start, shape, u, centred) for start, shape in shapes]
     novelty = xp.concat([part.novelty for part in parts], axis=0)
     means = values - novelty
     means = means if back is None else xp.take(means, back, axis=0)
 
-    for penalty in penalties:
+    # Several penalties in one product; as many as keep it below the size of what one penalty of many neuroids takes.
+    at_once = max(1, min(WIDE, AT_ONCE // n) // max(m, 1))
+    for first in range(0, len(penalties), at_once):
+        some = penalties[first : first + at_once]
         # Large penalties: work with what the fit adds, (G_II)^-1 (f - H_II novelty)_I, so that nothing cancels.
         # Small ones: work with what it leaves, novelty - (G_II)^-1 (G y)_I, for the same reason.
-        large = penalty > decomposition.largest
-        weights = (eigenvalues if large else penalty) / (eigenvalues + penalty)
-        fitted = u @ (weights[:, None] * projected) + (0.0 if large else rest)
-        found, resolved = [], True
-        for part in parts:
-            gram = part.gram(weights)
-            target = part.take(fitted)
-            if large:
-                solution = part.solve(part.identity - gram, target - part.multiply(gram, part.take(novelty)))
-            else:
-                if has_remainder:
-                    gram = gram + part.remainder_gram(remainder)
-                    if penalty < RESOLUTION * decomposition.largest and not part.is_resolved(gram):
-                        resolved = False
-                solution = part.take(novelty) - part.solve(gram, target) if resolved else part.take(0 * novelty)
-            found.append(xp.reshape(solution, (-1, values.shape[1])))
-        deviations = found[0] if len(found) == 1 else xp.concat(found, axis=0)
-        yield HeldOut(penalty, means, deviations if back is None else xp.take(deviations, back, axis=0), resolved)
+        large = [penalty > decomposition.largest for penalty in some]
+        weights = [(eigenvalues if big else p) / (eigenvalues + p) for p, big in zip(some, large, strict=True)]
+        products = u @ xp.concat([w[:, None] * projected for w in weights], axis=1)
+        grams = [part.grams(weights) for part in parts]
+        for number, penalty in enumerate(some):
+            fitted = products[:, number * m : (number + 1) * m]
+            found, resolved = [], True
+            if not large[number]:
+                fitted = fitted + rest
+            for part, gram_of in zip(parts, grams, strict=True):
+                gram = gram_of(number)
+                target = part.take(fitted)
+                if large[number]:
+                    solution = part.solve(part.identity - gram, target - part.multiply(gram, part.take(novelty)))
+                else:
+                    if has_remainder:
+                        gram = gram + part.remainder_gram(remainder)
+                        if penalty < RESOLUTION * decomposition.largest and not part.is_resolved(gram):
+                            resolved = False
+                    solution = part.take(novelty) - part.solve(gram, target) if resolved else part.take(0 * novelty)
+                found.append(xp.reshape(solution, (-1, m)))
+            deviations = found[0] if len(found) == 1 else xp.concat(found, axis=0)
+            yield HeldOut(penalty, means, deviations if back is None else xp.take(deviations, back, axis=0), resolved)
 
 
 class _Block:
@@ -241,11 +253,13 @@ class _Block:
         """Return the rows of this block as (groups, size, columns)."""
         return self.xp.reshape(array[self.rows, :], (*self.shape, array.shape[1]))
 
-    def gram(self, weights: Any) -> Any:
-        """Return U_I diag(weights) U_I' for each group."""
-        if self.squares is not None:
-            return (self.squares @ weights)[:, None, None]
-        return (self.vectors * weights[None, None, :]) @ self.xp.permute_dims(self.vectors, (0, 2, 1))
+    def grams(self, weights: Sequence[Any]) -> Callable[[int], Any]:
+        """Return a function that gives U_I diag(w) U_I' of each group, for each of several w by its number."""
+        if self.squares is not None:  # all of them in one product
+            table = self.squares @ self.xp.stack(list(weights), axis=1)
+            return lambda number: table[:, number][:, None, None]
+        turned = self.xp.permute_dims(self.vectors, (0, 2, 1))
+        return lambda number: (self.vectors * weights[number][None, None, :]) @ turned
 
     def remainder_gram(self, remainder: Any) -> Any:
         """Return the blocks of I - 11'/n - UU', without the rows that are only rounding."""

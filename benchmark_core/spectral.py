@@ -106,13 +106,16 @@ class Decomposition:
             _right=None if self._right is None else self._right[:, :n_components],
         )
 
-    def principal_components(self, stimulus_ids: Sequence[str]) -> Any:
+    def principal_components(self, stimulus_ids: Sequence[str], weights: Any = None) -> Any:
         """Project stimuli on the principal axes of the training set.
 
         Parameters
         ----------
         stimulus_ids
             Any stimuli of the representation.
+        weights
+            (r, m) array of the backend: return the product of the components with it, (len(stimulus_ids), m), which
+            costs less than the components themselves if m < len(stimulus_ids).
 
         Returns
         -------
@@ -127,10 +130,15 @@ class Decomposition:
         xp, source = self.backend.xp, self._representation
         rows = source.index(stimulus_ids)
         if source.features is not None:
-            return (self.backend.asarray(source.features[rows]) - self._centre[None, :]) @ self._right
+            axes = self._right if weights is None else self._right @ weights
+            return (self.backend.asarray(source.features[rows]) - self._centre[None, :]) @ axes
         assert source.kernel is not None
         cross = self.backend.asarray(source.kernel[np.ix_(rows, source.index(self.stimulus_ids))])
-        return (cross - self._centre[None, :]) @ self.eigenvectors / xp.sqrt(self.eigenvalues)[None, :]
+        cross = cross - self._centre[None, :]
+        lengths = xp.sqrt(self.eigenvalues)
+        if weights is None:
+            return cross @ self.eigenvectors / lengths[None, :]
+        return cross @ (self.eigenvectors @ (weights / lengths[:, None]))
 
 
 def decompose(representation: Representation, train_ids: Sequence[str]) -> Decomposition:
