@@ -218,7 +218,7 @@ def _score(working: Working, apart: bool = False) -> Score:
         )
     if main["n_dropped"]:
         warnings.append(
-            f"{main['n_dropped']} values are left out, as published: their reliability is negative and has no root"
+            f"{main['n_dropped']} left out, as published: reliabilities that are negative and have no root"
         )
     if main["value"] is None:
         warnings.append("no neuroid (or no stimulus) has a ceiling: nothing varies")

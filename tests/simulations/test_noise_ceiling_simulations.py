@@ -1,0 +1,106 @@
+"""Ceilings of populations whose reliability is known. The slow tests print the figures of docs/metrics.md."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmark_core.assembly import Responses
+from benchmark_core.reliability import TestedStimuli
+from benchmark_core.splits import KFold, fixed_split
+from plugins.metrics._ceilings import anova
+from plugins.metrics._noise_ceiling import compute
+
+UNITS = 30
+COUNTS = {"2": (2, 2), "3": (3, 3), "4": (4, 4), "5": (5, 5), "10": (10, 10), "2 to 7": (2, 7)}
+"""Fewest and most repetitions of a stimulus."""
+
+
+def rng(*key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=sum(k << (32 * i) for i, k in enumerate(key))))
+
+
+def ids(n: int) -> tuple[str, ...]:
+    return tuple(f"s{i:05d}" for i in range(n))
+
+
+def rates_of(seed: int, n: int, low: float = 1.0, high: float = 20.0) -> np.ndarray:
+    """Expected spikes (n, 30): log-normal over stimuli, mean rates from ``low`` to ``high``."""
+    centre = rng(2).uniform(np.log(low), np.log(high), UNITS)
+    return np.asarray(np.exp(centre + 0.5 * rng(1, seed).standard_normal((n, UNITS))))
+
+
+def recorded(seed: int, rates: np.ndarray, fewest: int, most: int) -> tuple[Responses, np.ndarray]:
+    """Return Poisson trials and the true reliability of their means, for these stimuli and repetitions."""
+    n = len(rates)
+    counts = rng(4, seed).integers(fewest, most + 1, n)
+    trials = rng(3, seed).poisson(rates[:, None, :], (n, most, UNITS)).astype(float)
+    trials[np.arange(most)[None, :] >= counts[:, None]] = np.nan
+    variance = rates.var(axis=0)
+    truth = variance / (variance + (rates / counts[:, None]).mean(axis=0))
+    return Responses(ids(n), trials, tuple(f"n{j}" for j in range(UNITS)), ("A",) * UNITS), truth
+
+
+def reliability(responses: Responses) -> np.ndarray:
+    """Reliability by analysis of variance, without resamples."""
+    n, whole = len(responses.stimulus_ids), np.ones((len(responses.stimulus_ids), UNITS), dtype=bool)
+    every = TestedStimuli(np.arange(n), whole, np.zeros(UNITS), np.ones(UNITS))
+    return anova(responses, [every], [np.ones((1, n))]).per_neuroid
+
+
+@pytest.mark.parametrize("repetitions", ["2", "3", "2 to 7"])
+def test_median_reliability_is_hardly_biased_quickly(repetitions: str) -> None:
+    errors = []
+    for seed in range(20):
+        responses, truth = recorded(seed, rates_of(seed, 300), *COUNTS[repetitions])
+        errors.append(np.median(reliability(responses)) - np.median(truth))
+    assert abs(np.mean(errors)) < 0.01
+
+
+def report(name: str, figures: list[float]) -> float:
+    values = np.array(figures, dtype=float)
+    print(f"\n{name}: {values.mean():.4f} +- {values.std(ddof=1) / np.sqrt(len(values)):.4f}", end="")
+    return float(values.mean())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("n", "low", "high"), [(300, 1.0, 20.0), (300, 0.2, 2.0), (1000, 1.0, 20.0)])
+@pytest.mark.parametrize("repetitions", COUNTS)
+def test_median_reliability_is_hardly_biased(repetitions: str, n: int, low: float, high: float) -> None:
+    """Of the default ceiling by less than .01; of halves of odd numbers of repetitions by more."""
+    errors: dict[str, list[float]] = {"anova": [], "split-half": [], "paper-halves": [], "paper-pairs": []}
+    truths = []
+    splits = KFold(5).assign(ids(n))
+    for seed in range(100):
+        responses, truth = recorded(seed, rates_of(seed, n, low, high), *COUNTS[repetitions])
+        arrays = compute([], responses, splits, n_bootstrap=2).arrays
+        truths.append(np.median(truth))
+        for kind, found in errors.items():
+            expected = truths[-1] if kind in ("anova", "split-half") else np.median(np.sqrt(truth))
+            found.append(float(np.nanmedian(arrays[f"A/{kind}"]) - expected))
+    name = f"n = {n}, {low:g} to {high:g} spikes, {repetitions} repetitions (truth {np.mean(truths):.3f})"
+    for kind, found in errors.items():
+        report(f"median {kind} minus truth, {name}", found)
+    assert abs(np.mean(errors["anova"])) < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("repetitions", ["3", "10"])
+def test_intervals_cover_the_truth(repetitions: str) -> None:
+    """Mean reliability over other stimuli of the same kind is in the interval of a ceiling of 300 stimuli."""
+    fewest, most = COUNTS[repetitions]
+    truth = float(recorded(10**6, rates_of(10**6, 100_000), fewest, most)[1].mean())
+    splits = fixed_split(ids(300)[:3], ids(300)[3:])
+    covered, estimates = [], []
+    for seed in range(300):
+        score = compute([], recorded(seed, rates_of(seed, 300), fewest, most)[0], splits, n_bootstrap=200, n_splits=1)
+        assert score.value is not None
+        assert score.ci_low is not None
+        assert score.ci_high is not None
+        estimates.append(score.value)
+        covered.append(float(score.ci_low < truth < score.ci_high))
+    report(f"mean reliability, {repetitions} repetitions, n = 297 (truth {truth:.4f})", estimates)
+    coverage = report(f"coverage of its interval, {repetitions} repetitions, n = 297", covered)
+    assert 0.9 < coverage < 0.99
