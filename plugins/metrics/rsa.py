@@ -1,0 +1,57 @@
+"""The metric ``rsa``: how similar a layer's dissimilarities between stimuli are to those measured."""
+
+from __future__ import annotations
+
+from benchmark_core.hookspecs import hookimpl
+from benchmark_core.identifiers import Parameter
+from benchmark_core.specs import MetricSpec
+
+DISTANCES = ("correlation", "euclidean", "sqeuclidean", "cosine")
+
+
+@hookimpl
+def register_metrics() -> list[MetricSpec]:
+    """Return the metric's spec."""
+    return [
+        MetricSpec(
+            name="rsa",
+            version=1,
+            compute="plugins.metrics._rsa:compute",
+            combine="plugins.metrics._similarity:combine_subjects",
+            accepts=("responses", "rdms"),
+            parameters=(
+                Parameter(
+                    "distance",
+                    "str",
+                    "correlation",
+                    choices=DISTANCES,
+                    help="dissimilarity of two stimuli in a layer: correlation is 1 - Pearson r across features",
+                ),
+                Parameter(
+                    "compare",
+                    "str",
+                    "spearman",
+                    choices=("spearman", "pearson", "kendall", "cosine", "whitened-pearson", "whitened-cosine"),
+                    help="how the dissimilarities of all pairs are compared (kendall is tau-a)",
+                ),
+                Parameter(
+                    "target_distance",
+                    "str",
+                    "same",
+                    choices=("same", *DISTANCES, "crossnobis", "cv-sqeuclidean"),
+                    help="dissimilarity of responses; crossnobis and cv-sqeuclidean are cross-validated over repetitions",
+                ),
+                Parameter(
+                    "stimuli",
+                    "str",
+                    "all",
+                    choices=("all", "test"),
+                    help="pairs of all stimuli, or of each fold's test stimuli (always so where a layer is chosen)",
+                ),
+                Parameter("n_bootstrap", "int", 1000, minimum=100, maximum=100_000, help="number of resamples"),
+                Parameter("seed", "int", 0, minimum=0, help="seed of the resamples, the same for every model"),
+            ),
+            description="correlation of a layer's dissimilarities between stimuli with those measured (RSA)",
+            reference="Kriegeskorte, Mur & Bandettini 2008, doi:10.3389/neuro.06.004.2008; as docs/metrics.md defines it",
+        )
+    ]
