@@ -147,7 +147,7 @@ def test_test_stimuli_choose_nothing() -> None:
     )
     for name in ("alphas", "criteria", "components_used"):
         assert first.details[name] == second.details[name]
-    assert first.subjects["A"]["chosen_on_test"] != second.subjects["A"]["chosen_on_test"]
+    assert first.details["r_neuroid_chosen_on_test"] != second.details["r_neuroid_chosen_on_test"]
 
 
 def test_a_sweep_costs_one_decomposition_a_fold(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
