@@ -14,6 +14,7 @@ import typer
 
 from benchmark_core import __version__
 from benchmark_core.commands_cache import cache_app
+from benchmark_core.commands_compare import add_to as add_compare
 from benchmark_core.commands_data import data_app
 from benchmark_core.commands_plugin import plugin_app
 from benchmark_core.console import (
@@ -231,6 +232,9 @@ def leaderboard_command(
     else:
         print_leaderboard(rows)
         print(f"{len(rows)} rows in {path}")
+
+
+add_compare(app)
 
 
 @app.command("doctor", epilog=example("bench doctor", "bench doctor --verify"))
