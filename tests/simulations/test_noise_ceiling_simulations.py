@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from benchmark_core.assembly import Responses
-from benchmark_core.reliability import TestedStimuli
-from benchmark_core.splits import KFold, fixed_split
-from plugins.metrics._ceilings import anova
+from benchmark_core.reliability import TestedStimuli, root, split_halves
+from benchmark_core.splits import fixed_split
+from plugins.metrics._ceilings import Recipe, anova, paper_pairs
 from plugins.metrics._noise_ceiling import compute
 
 UNITS = 30
@@ -41,11 +41,28 @@ def recorded(seed: int, rates: np.ndarray, fewest: int, most: int) -> tuple[Resp
     return Responses(ids(n), trials, tuple(f"n{j}" for j in range(UNITS)), ("A",) * UNITS), truth
 
 
+def tested(n: int, folds: int) -> list[TestedStimuli]:
+    """Return the stimuli in folds."""
+    parts = np.array_split(np.arange(n), folds)
+    return [TestedStimuli(p, np.ones((len(p), UNITS), dtype=bool), np.zeros(UNITS), np.ones(UNITS)) for p in parts]
+
+
 def reliability(responses: Responses) -> np.ndarray:
-    """Reliability by analysis of variance, without resamples."""
-    n, whole = len(responses.stimulus_ids), np.ones((len(responses.stimulus_ids), UNITS), dtype=bool)
-    every = TestedStimuli(np.arange(n), whole, np.zeros(UNITS), np.ones(UNITS))
-    return anova(responses, [every], [np.ones((1, n))]).per_neuroid
+    """Reliability by analysis of variance in five folds, without resamples."""
+    folds = tested(len(responses.stimulus_ids), 5)
+    return anova(responses, folds, [np.ones((1, len(fold.rows))) for fold in folds]).per_neuroid
+
+
+def of_all_kinds(responses: Responses) -> dict[str, np.ndarray]:
+    """The same, and the kinds that rest on halves and pairs."""
+    n = len(responses.stimulus_ids)
+    single = Recipe("all", 1, 1, 0, None)
+    return {
+        "anova": reliability(responses),
+        "split-half": split_halves(responses.values, tested(n, 5), 20, 0).reliability[0],
+        "paper-halves": root(split_halves(responses.values, tested(n, 1), 1, 0).reliability[0]),
+        "paper-pairs": paper_pairs(responses, np.ones((1, n)), single).per_neuroid,
+    }
 
 
 @pytest.mark.parametrize("repetitions", ["2", "3", "2 to 7"])
@@ -71,14 +88,13 @@ def test_median_reliability_is_hardly_biased(repetitions: str, n: int, low: floa
     """Of the default ceiling by less than .01; of halves of odd numbers of repetitions by more."""
     errors: dict[str, list[float]] = {"anova": [], "split-half": [], "paper-halves": [], "paper-pairs": []}
     truths = []
-    splits = KFold(5).assign(ids(n))
     for seed in range(100):
         responses, truth = recorded(seed, rates_of(seed, n, low, high), *COUNTS[repetitions])
-        arrays = compute([], responses, splits, n_bootstrap=2).arrays
+        estimates = of_all_kinds(responses)
         truths.append(np.median(truth))
         for kind, found in errors.items():
             expected = truths[-1] if kind in ("anova", "split-half") else np.median(np.sqrt(truth))
-            found.append(float(np.nanmedian(arrays[f"A/{kind}"]) - expected))
+            found.append(float(np.nanmedian(estimates[kind]) - expected))
     name = f"n = {n}, {low:g} to {high:g} spikes, {repetitions} repetitions (truth {np.mean(truths):.3f})"
     for kind, found in errors.items():
         report(f"median {kind} minus truth, {name}", found)
