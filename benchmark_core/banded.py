@@ -21,8 +21,9 @@ from benchmark_core.ridge import AT_ONCE, CONSTANT, TIE, held_out, predicted_dev
 from benchmark_core.spectral import Decomposition, decompose
 from benchmark_core.stimuli import match_stimuli
 
-BAND_PENALTIES: tuple[float, ...] = tuple(float(f"1e{exponent}") for exponent in range(-4, 6))
-"""In units of the mean eigenvalue. None is below 1e7 eps times the largest eigenvalue for fewer than 45 000 stimuli."""
+BAND_PENALTIES: tuple[float, ...] = tuple(10.0 ** (step / 2) for step in range(-8, 11))
+"""In units of the mean eigenvalue, by half-decades: several models together have penalties between those of the grid,
+and must not gain by that alone. None is below 1e7 eps times the largest eigenvalue for fewer than 45 000 stimuli."""
 
 Subset = tuple[int, ...]
 """Positions of some of the models, ascending."""
@@ -137,7 +138,10 @@ class Bands:
         if len(support) == 1:
             own = self.representations[support[0]].decomposition(train_ids)
             return own, mean_eigenvalue(own) or 1.0
-        scales = [mean_eigenvalue(r.decomposition(train_ids)) for r in self.representations]
+        scales = [
+            mean_eigenvalue(r.decomposition(train_ids)) if w > 0 else 0.0
+            for w, r in zip(weights, self.representations, strict=True)
+        ]
         factors = [w / s if s > 0 else 0.0 for w, s in zip(weights, scales, strict=True)]
         return decompose(self.combined(factors), train_ids), 1.0
 
@@ -285,7 +289,7 @@ def fit_bands(
     Returns
     -------
     The fit of each set of models. The choice is that with the highest leave-one-out R^2; ties go to the earlier
-    weighting and the larger penalty.
+    weighting and the larger penalty. A model that never varies is given no weight beside others.
 
     Raises
     ------
@@ -303,7 +307,10 @@ def fit_bands(
         for subset in subsets(n_models)
     }
     means = responses.mean(axis=0)
+    constant = {i for i, r in enumerate(bands.representations) if r.decomposition(train_ids).rank == 0}
     for weights in grid:
+        if len(_support(weights)) > 1 and constant & set(_support(weights)):
+            continue  # the others with another penalty: what they have without a model that never varies
         decomposition, unit = bands.decomposition(weights, train_ids)
         table = held_out_r2(decomposition, responses, [unit * p for p in penalties], groups)
         penalty, criterion = (of_owner[owners] for of_owner in choose_penalties(table, penalties, owners))

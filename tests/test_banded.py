@@ -144,14 +144,16 @@ def test_choice_equals_a_search_by_himalaya_that_leaves_out_every_stimulus(width
         [x[:N_TRAIN] for x in models],
         y,
         n_iter=gammas,
-        alphas=np.array(BAND_PENALTIES),
+        alphas=np.array(BAND_PENALTIES[::2]),
         cv=KFold(N_TRAIN),
         fit_intercept=True,
         return_weights=True,
         progress_bar=False,
         warn=False,
     )
-    whole = fit_bands(bands(models), TRAIN, TEST, y, grid=grid)[tuple(range(len(models)))]
+    whole = fit_bands(bands(models), TRAIN, TEST, y, grid=grid, penalties=BAND_PENALTIES[::2])[
+        tuple(range(len(models)))
+    ]
     theirs = np.exp(deltas) * scales(models)[:, None] * whole.penalties
     np.testing.assert_allclose(theirs, whole.weights, rtol=1e-9, atol=1e-11)
     of_mean = ((y - y.mean(0)) * N_TRAIN / (N_TRAIN - 1)) ** 2  # errors of the mean of the others
@@ -207,7 +209,7 @@ def test_the_unit_of_the_responses_does_not_matter(unit: float) -> None:
 def test_a_constant_model_adds_nothing() -> None:
     models, y = case("mixed", "one_constant_model")
     fits = fit_bands(bands(models), TRAIN, TEST, y, grid=GRID)
-    np.testing.assert_allclose(fits[ALL].deviations, fits[0,].deviations, atol=1e-9)
+    np.testing.assert_array_equal(fits[ALL].deviations, fits[0,].deviations)
     np.testing.assert_array_equal(fits[1,].deviations, 0)
 
 
