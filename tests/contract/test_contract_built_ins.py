@@ -104,9 +104,6 @@ def test_metrics(check, name) -> None:
 
 @pytest.mark.parametrize("name", REGISTRY.benchmarks.names())
 def test_benchmarks(check, module_home, name) -> None:
-    metric = REGISTRY.benchmark(name).metric
-    if metric.partition(":")[0] not in REGISTRY.metrics.names():
-        pytest.xfail(f"its metric {metric} is not built in yet")
     results = check(REGISTRY, "benchmark", name)
     assert {c: r.reason for c, r in results.items() if r.status == "fail"} == {}
     if name == "simulated.V4":
