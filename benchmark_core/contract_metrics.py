@@ -91,14 +91,21 @@ def simulate(kind: str, n_models: int = 1, gaps: bool = False) -> World:
     categories = np.arange(N_STIMULI) % 4
     hidden = 1.5 * random.standard_normal((4, 6))[categories] + random.standard_normal((N_STIMULI, 6))
     noise = random.standard_normal((N_STIMULI, N_FEATURES))
+    groups = {i: f"g{(number // 4) % N_GROUPS:02d}" for number, i in enumerate(ids)}
+    splits = KFold(k=4).assign(ids, [groups[i] for i in ids])
+    training_sets = [fold.train for fold in splits.folds]
+
+    def layer(features: np.ndarray, name: str) -> Representation:
+        return Representation.from_features(features, ids, name, training_sets=training_sets)
+
     models = []
     for number in range(n_models):
         part = hidden if n_models == 1 else hidden[:, (2 * number + np.arange(4)) % 6]
         signal = part @ random.standard_normal((part.shape[1], N_FEATURES))
         models.append(
             {
-                "noise": Representation.from_features(random.standard_normal((N_STIMULI, N_FEATURES)), ids, "noise"),
-                "signal": Representation.from_features(signal, ids, "signal"),
+                "noise": layer(random.standard_normal((N_STIMULI, N_FEATURES)), "noise"),
+                "signal": layer(signal, "signal"),
             }
         )
     target: Any
@@ -116,9 +123,7 @@ def simulate(kind: str, n_models: int = 1, gaps: bool = False) -> World:
     else:
         seen = hidden + 0.3 * random.standard_normal((3, N_STIMULI, 6))
         target = RDMs(ids, np.linalg.norm(seen[:, :, None] - seen[:, None], axis=-1), ("A", "B", "C"))
-    groups = {i: f"g{(number // 4) % N_GROUPS:02d}" for number, i in enumerate(ids)}
-    splits = KFold(k=4).assign(ids, [groups[i] for i in ids])
-    return World(target, splits, groups, models, {"noise": Representation.from_features(noise, ids, "noise")})
+    return World(target, splits, groups, models, {"noise": layer(noise, "noise")})
 
 
 class MetricContract:

@@ -96,7 +96,8 @@ def identify(row: Mapping[str, str], canonical_model: Callable[[str], str] = str
         given |= {name: value for name, value in stated.items() if value and fixed.get(name) != value}
     options: dict[str, Value] = {"selection": "paper"}
     if row["n_components"]:
-        options["components"] = _whole(row, "n_components")
+        # Fitted on standardised features there, too, which are then left as they are where they are projected.
+        options |= {"components": _whole(row, "n_components"), "standardise": True}
     return canonical_model(canonical(model, given)), row["benchmark"], canonical(_METRIC, options)
 
 

@@ -67,7 +67,8 @@ def test_every_line_has_one_canonical_identifier(analysis: str) -> None:
         metric, options = split_identifier(identifiers[2])
         assert metric == "encoding"
         assert options.pop("selection") == "paper"
-        assert options == ({"components": row["n_components"]} if row["n_components"] else {})
+        components = {"components": row["n_components"], "standardise": "true"}
+        assert options == (components if row["n_components"] else {})
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_every_line_has_one_canonical_identifier(analysis: str) -> None:
     [
         ({"model": "expansion5l", "width": "3000"}, "expansion5l", "encoding:selection=paper"),
         ({"model": "expansion5l", "width": "30"}, "expansion5l:filters=30", "encoding:selection=paper"),
-        ({"model": "expansion5l", "width": "3", "n_components": "10"}, "expansion5l:filters=3", "encoding:components=10,selection=paper"),
+        ({"model": "expansion5l", "width": "3", "n_components": "10"}, "expansion5l:filters=3", "encoding:components=10,selection=paper,standardise=true"),
         ({"model": "expansion5l-linear", "width": "3", "nonlinearity": "none"}, "expansion5l-linear:filters=3", "encoding:selection=paper"),
         ({"model": "expansion5l", "width": "300", "init": "orthogonal"}, "expansion5l:filters=300,init=orthogonal", "encoding:selection=paper"),
         ({"model": "expansion5l", "width": "30000", "nonlinearity": "gelu"}, "expansion5l:filters=30000,nonlinearity=gelu", "encoding:selection=paper"),
