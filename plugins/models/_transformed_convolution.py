@@ -210,7 +210,7 @@ def transformed_convolution(
     stored = transform.outputs // 2 if pool else transform.outputs
     out = x.new_empty(len(x), len(weight), down * stored, across * stored)
     per_image = transform.products * x.shape[1] * down * across * x.element_size()
-    group = max(1, _PLANES_BYTES // per_image)
+    group = _share(len(x), _PLANES_BYTES // per_image)
     for first in range(0, len(x), group):
         images = slice(first, first + group)
         planes = _transform_input(x[images], transform, down, across)
@@ -248,8 +248,7 @@ def _transform_output(
     n, filters = out.shape[:2]
     side = transform.outputs // 2 if pool else transform.outputs
     down, across = out.shape[2] // side, out.shape[3] // side
-    most = max(1, _BLOCK_BYTES // (products * (channels + columns) * planes.element_size()))
-    block = -(-filters // -(-filters // most))  # blocks of about equal size
+    block = _share(filters, _BLOCK_BYTES // (products * (channels + columns) * planes.element_size()))
     piece = min(block, max(1, _CACHE_BYTES // (transform.outputs**2 * columns * planes.element_size())))
     filter_matrix = _matrix(transform.filter_matrix, planes)
     output_matrix = _matrix(_by_phase(transform) if pool else transform.output_matrix, planes)
@@ -274,6 +273,13 @@ def _transform_output(
             values = values.view(side, side, stop - start, n, down, across).permute(3, 2, 4, 0, 5, 1)
             target = out[:, start:stop].view(n, stop - start, down, side, across, side)
             torch.mul(values, 0.25 if pool else 1.0, out=target)
+
+
+def _share(n: int, most: int) -> int:
+    """Return the size of about equal parts of n things: ``most`` at most, 1 at least; the last may be smaller."""
+    most = max(1, most)
+    parts = max(1, -(-n // most))
+    return max(1, -(-n // parts))
 
 
 def _transform_filters(weight: Tensor, matrix: Tensor, out: Tensor) -> None:
