@@ -20,6 +20,7 @@ import torch
 
 from benchmark_core.errors import BenchError, InputError, ModelError
 from benchmark_core.preprocessing import Preprocessing
+from benchmark_core.provenance import peak_rss
 from benchmark_core.spool import Spool
 from benchmark_core.stimuli import StimulusSet, name_ids
 from benchmark_core.torch_models import HookedModel
@@ -30,6 +31,7 @@ Progress = Callable[[int, int], None]
 CHUNK_ROWS = 32
 """Stimuli in a chunk of the spool, and so what a killed run can lose."""
 LARGEST_BATCH = {"cpu": 16, "cuda": 256}
+SEEN = 2**27  # growth of the process in bytes that tells something of a model; less may be anything
 
 
 @runtime_checkable
@@ -182,15 +184,19 @@ def probe(
                 sizes.append(output.numel() * output.element_size())
 
         handles = [m.register_forward_hook(count) for m in model.module.modules() if not list(m.children())]
+    held, most_before = psutil.Process().memory_info().rss, peak_rss()
     try:
         outputs, _ = _forward(model, image, layers, device, [stimuli.stimulus_ids[0]], 1)
     finally:
         for handle in handles:
             handle.remove()
+    most = peak_rss()
     n_features = {layer: values.shape[1] for layer, values in outputs.items()}
     if batch_size is None:
         # Outputs of all modules bound what is alive at once; convolutions need about as much again to work in.
         needed = 2 * sum(sizes) + 4 * sum(n_features.values()) + image.numel() * 4
+        if most > most_before and most - held > SEEN:  # modules may keep what they compute to themselves
+            needed = max(needed, most - held)
         kind = device.partition(":")[0]
         free = torch.cuda.mem_get_info(device)[0] if kind == "cuda" else psutil.virtual_memory().available
         fits = max(1, int(0.25 * free / max(needed, 1)))

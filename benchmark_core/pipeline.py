@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark_core.errors import BenchError, MissingDataError, ModelError
 from benchmark_core.keys import representation_key
 from benchmark_core.preprocessing import Preprocessing
+from benchmark_core.provenance import peak_rss
 from benchmark_core.reduced import Wanted
 from benchmark_core.specs import Resolved, import_target
 
@@ -354,15 +354,3 @@ class Pipeline:
             wrapped.to(self.numerics.device)
             self._loaded[model.identifier] = wrapped
         return self._loaded[model.identifier]
-
-
-def peak_rss() -> int:
-    """Return the largest resident set of this process so far, in bytes."""
-    try:
-        import resource
-    except ImportError:  # Windows keeps its own count
-        import psutil
-
-        return int(getattr(psutil.Process().memory_info(), "peak_wset", 0))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) if sys.platform == "darwin" else int(peak) * 1024

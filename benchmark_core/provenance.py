@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmark_core.pipeline import Numerics
+if TYPE_CHECKING:
+    from benchmark_core.pipeline import Numerics
 
 PACKAGES = (
     "cortex-bench",
@@ -74,3 +76,15 @@ def device_name(device: str) -> str:
 def _git(root: Path, *arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=True)
     return done.stdout.strip()
+
+
+def peak_rss() -> int:
+    """Return the largest resident set of this process so far, in bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows keeps its own count
+        import psutil
+
+        return int(getattr(psutil.Process().memory_info(), "peak_wset", 0))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) if sys.platform == "darwin" else int(peak) * 1024

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from benchmark_core.cells import AUTO, Cell, cell_key, make_plan, metadata_of, splits_of
 from benchmark_core.errors import BenchError, InputError, MissingDataError, UnknownLayerError
 from benchmark_core.home import bench_home
-from benchmark_core.pipeline import Numerics, Pipeline, Progress, peak_rss, preprocessing_of, weights_of
-from benchmark_core.provenance import environment
+from benchmark_core.pipeline import Numerics, Pipeline, Progress, preprocessing_of, weights_of
+from benchmark_core.provenance import environment, peak_rss
 from benchmark_core.records import (
     FORMAT,
     Score,

@@ -210,6 +210,18 @@ def test_what_the_first_forward_pass_tells(stimuli: StimulusSet, monkeypatch: py
     assert probe(HookedModel(Net()), stimuli, SMALL, LAYERS, "cpu", 7).batch_size == 7
 
 
+@pytest.mark.parametrize(("grown", "batch_size"), [(0, 16), (10**8, 16), (10**9, 4), (8 * 10**9, 1)])
+def test_memory_that_no_hook_sees_counts(
+    stimuli: StimulusSet, monkeypatch: pytest.MonkeyPatch, grown: int, batch_size: int
+) -> None:
+    Memory = namedtuple("Memory", "available rss")
+    monkeypatch.setattr("psutil.virtual_memory", lambda: Memory(2 * 10**10, 0))
+    monkeypatch.setattr("psutil.Process.memory_info", lambda self: Memory(0, 3 * 10**9))
+    peaks = iter([3 * 10**9, 3 * 10**9 + grown])
+    monkeypatch.setattr(room, "peak_rss", lambda: next(peaks))
+    assert probe(HookedModel(Net()), stimuli, SMALL, LAYERS, "cpu").batch_size == batch_size
+
+
 def test_the_spool_must_fit_on_the_disk(stimuli: StimulusSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Usage = namedtuple("Usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(10**12, 10**12 - 10**9, 10**9))

@@ -24,11 +24,11 @@ from benchmark_core.pipeline import (
     Pipeline,
     candidate_layers,
     layer_keys,
-    peak_rss,
     preprocessing_of,
     weights_of,
 )
 from benchmark_core.preprocessing import Preprocessing
+from benchmark_core.provenance import peak_rss
 from benchmark_core.registry import Registry
 from benchmark_core.specs import ModelSpec, Resolved, resolve
 from benchmark_core.spool import Spool
