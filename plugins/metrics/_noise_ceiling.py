@@ -217,9 +217,7 @@ def _score(working: Working, apart: bool = False) -> Score:
             "than the formula takes them to be, and this ceiling is a little too low"
         )
     if main["n_dropped"]:
-        warnings.append(
-            f"{main['n_dropped']} left out, as published: reliabilities that are negative and have no root"
-        )
+        warnings.append(f"{main['n_dropped']} left out, as published: reliabilities that are negative and have no root")
     if main["value"] is None:
         warnings.append("no neuroid (or no stimulus) has a ceiling: nothing varies")
     reliability = kinds.get("anova") or kinds.get("given")

@@ -151,7 +151,8 @@ def compute(
     )
     asked = fit_low != FIT_LOW or fit_high is not None
     described: dict[str, dict[str, Any]] = {}
-    arrays, warnings = {}, []
+    arrays: dict[str, np.ndarray] = {}
+    warnings: list[str] = []
     for name, layer in layers.items():
         of_sets = []
         for eigenvalues, n in _spectra(layer, training_sets, stimuli, standardise):
