@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -144,3 +146,11 @@ def test_two_models_are_not_compared_here() -> None:
     layers = {"layer": Representation.from_features(SIGNAL, IDS)}
     with pytest.raises(InputError, match="takes one model"):
         compute([layers, layers], RESPONSES, FOLDS)
+
+
+def test_the_documented_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text.partition("\n## cka\n")[2].partition("\n## ")[0], re.DOTALL)
+    exec(compile(code, "docs/metrics.md", "exec"), {})
+    biased, debiased = map(float, capsys.readouterr().out.split())
+    assert 0.4 < debiased < biased < 1
