@@ -14,6 +14,7 @@ from benchmark_core.records import Score
 from benchmark_core.resampling import fold_factor
 from benchmark_core.subjects import mean_over_subjects
 from plugins.metrics._conventions import average_conventions
+from plugins.metrics._neuroid_resampling import FEW_SUBJECTS, over_subjects
 from plugins.metrics._predictivity import FoldPredictions, SubjectScore, mean_of, number
 
 
@@ -117,6 +118,8 @@ def _average(working: Working, values: dict[str, dict[str, Any]], arrays: dict[s
 
     def deviations(statistic: str, subjects: Sequence[str]) -> np.ndarray:
         """Return how far the mean over subjects lies off in each resample, widened for folds."""
+        if any(statistic in scores[s].parts for s in subjects):
+            return _with_neuroids(statistic, {s: scores[s] for s in subjects})
         centred = []
         for subject in subjects:
             draws = scores[subject].resamples[statistic]
@@ -138,6 +141,7 @@ def _average(working: Working, values: dict[str, dict[str, Any]], arrays: dict[s
     shared = None if error is None else _shared_key(scores, usable)
     low, high = around(value, error) or (None, None)
     warnings = [*working.notes, *(f"{s}: {w}" if len(scores) > 1 else w for s in scores for w in scores[s].warnings)]
+    warnings += _remarks(scores)
     if len(usable) < len(values):
         warnings.append(f"score rests on {len(usable)} of {len(values)} subjects")
     errors = {
@@ -185,6 +189,9 @@ def _average(working: Working, values: dict[str, dict[str, Any]], arrays: dict[s
             for reason in sorted({r for v in values.values() for r in v["excluded"]})
         },
     }
+    schemes = {score.scheme for score in scores.values()} - {"stimuli"}
+    if schemes:
+        details["resampled"] = " ".join(sorted(schemes))
     for name in ("ceiling_given", "r_ceiling_given", "optimism", "r_neuroid_chosen_on_test"):
         if any(name in v for v in values.values()):
             details[name] = average(name)
@@ -209,6 +216,24 @@ def _average(working: Working, values: dict[str, dict[str, Any]], arrays: dict[s
         resamples=None if shared is None else deviations("score", usable),
         resamples_key=shared,
     )
+
+
+def _with_neuroids(statistic: str, scores: Mapping[str, SubjectScore]) -> np.ndarray:
+    """Return how far the mean over subjects lies off in each resample of neuroids, and of subjects where asked for."""
+    parts = {s: score.parts[statistic] for s, score in scores.items()}
+    if any(score.scheme == "hierarchical" for score in scores.values()):
+        values = {s: float(score.values[statistic]) for s, score in scores.items()}
+        return over_subjects(parts, values, str(_shared_key(scores, list(scores))))
+    return np.asarray(np.mean([part.whole for part in parts.values()], axis=0))
+
+
+def _remarks(scores: Mapping[str, SubjectScore]) -> list[str]:
+    """Say where resampled subjects are few."""
+    if len(scores) >= FEW_SUBJECTS or all(score.scheme != "hierarchical" for score in scores.values()):
+        return []
+    if len(scores) == 1:
+        return ["a single subject: the interval speaks of other neuroids and stimuli of this subject only"]
+    return [f"{len(scores)} subjects: intervals that speak of other subjects are too narrow with so few"]
 
 
 def _shared_key(scores: Mapping[str, SubjectScore], subjects: Sequence[str]) -> str | None:

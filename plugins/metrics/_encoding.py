@@ -17,6 +17,7 @@ from plugins.metrics._brainscore import compute_preset
 from plugins.metrics._combination import combine
 from plugins.metrics._conventions import conventions
 from plugins.metrics._fitting import Fit, Options, choices, fit_fold, training_statistics
+from plugins.metrics._neuroid_resampling import Resample
 from plugins.metrics._optimism import chosen_on_test, compare_choices
 from plugins.metrics._predictivity import FoldPredictions, SubjectScore, check_groups, rows_of, score_subject
 
@@ -38,6 +39,7 @@ def compute(
     penalties: Sequence[float] = PENALTIES,
     preset: str | None = None,
     metadata: Mapping[str, Mapping[str, str]] | None = None,
+    resample: Resample = "stimuli",
 ) -> Score:
     """Score one model's representation against neural responses.
 
@@ -72,6 +74,9 @@ def compute(
         Number and seed of the bootstrap resamples.
     penalties
         The grid.
+    resample
+        What intervals of score and r_neuroid speak of: other ``stimuli``; other ``neuroids`` of these subjects, on the same
+        stimuli; ``both``; or ``hierarchical``, other subjects as well.
     preset, metadata
         A recipe of Brain-Score instead of all this; see :func:`plugins.metrics._brainscore.compute_preset`.
 
@@ -108,7 +113,7 @@ def compute(
         ]
         folds = [fit.fold for fit in fits[subject]]
         tested = responses.tested([i for fold in folds for i in fold.test_ids])
-        scores[subject] = score_subject(tested, folds, groups, n_bootstrap, seed)
+        scores[subject] = score_subject(tested, folds, groups, n_bootstrap, seed, resample)
         values = scores[subject].values
         values["conventions"] = conventions(tested, folds, values)
         values.update(choices(fits[subject], options))
@@ -138,6 +143,7 @@ def score_predictions(
     groups: Mapping[str, str] | None = None,
     n_bootstrap: int = 1000,
     seed: int = 0,
+    resample: Resample = "stimuli",
 ) -> Score:
     """Score given predictions, without fitting anything.
 
@@ -146,7 +152,7 @@ def score_predictions(
     predictions
         (n_stimuli, n_neuroids) in the order of the target's (sorted) stimulus ids and its neuroids; only test stimuli
         are used. NaN for neuroids without a prediction.
-    target, splits, groups, n_bootstrap, seed
+    target, splits, groups, n_bootstrap, seed, resample
         As for :func:`compute`.
 
     Raises
@@ -176,7 +182,7 @@ def score_predictions(
             for fold in splits.of(subject)
         ]
         tested = responses.tested([i for fold in folds_of[subject] for i in fold.test_ids])
-        scores[subject] = score_subject(tested, folds_of[subject], groups, n_bootstrap, seed)
+        scores[subject] = score_subject(tested, folds_of[subject], groups, n_bootstrap, seed, resample)
         values_of = scores[subject].values
         values_of["conventions"] = conventions(tested, folds_of[subject], values_of)
     return combine(target, scores, folds_of)

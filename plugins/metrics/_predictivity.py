@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from benchmark_core.resampling import (
     weighted_statistics,
 )
 from benchmark_core.stimuli import name_ids
+from plugins.metrics._neuroid_resampling import Deviations, NeuroidDraws, Resample, deviations_of
 
 N_SPLITS = 20  # random split-halves to average
 MEDIAN_RELIABILITY = 0.1  # neuroids below it have no meaningful ratio of their own
@@ -75,6 +76,10 @@ class SubjectScore:
         One line each.
     resamples_key
         What identifies the resamples (:func:`benchmark_core.resampling.resamples_key`).
+    parts
+        Deviations of statistics whose intervals speak of other neuroids, too.
+    scheme
+        What was resampled.
     """
 
     values: dict[str, Any]
@@ -83,10 +88,19 @@ class SubjectScore:
     factor: float
     warnings: list[str]
     resamples_key: str | None = None
+    parts: dict[str, Deviations] = field(default_factory=dict)
+    scheme: Resample = "stimuli"
 
     def interval(self, statistic: str) -> Interval | None:
         """Return the bias-corrected interval of a statistic."""
-        return bootstrap_interval(self.estimates[statistic], self.resamples[statistic], self.factor)
+        found = bootstrap_interval(self.estimates[statistic], self.resamples[statistic], self.factor)
+        if found is None or statistic not in self.parts:
+            return found
+        # Neither value nor bias depends on what else is resampled.
+        whole = self.parts[statistic].whole
+        error = float(whole[np.isfinite(whole)].std(ddof=1))
+        low, high = found.value - 1.96 * error, found.value + 1.96 * error
+        return replace(found, low=low, high=high, standard_error=error)
 
 
 def number(value: Any) -> float | None:
@@ -124,6 +138,7 @@ def score_subject(
     groups: Mapping[str, str] | None,
     n_bootstrap: int,
     seed: int,
+    resample: Resample = "stimuli",
 ) -> SubjectScore:
     """Score the predictions of one subject's neuroids.
 
@@ -137,6 +152,8 @@ def score_subject(
         Group of each stimulus_id, to be resampled together, or None.
     n_bootstrap, seed
         Number and seed of the resamples.
+    resample
+        What intervals of score and r_neuroid speak of; see :mod:`plugins.metrics._neuroid_resampling`.
     """
     rows = [rows_of(responses.stimulus_ids, fold.test_ids) for fold in folds]
     averages = responses.averages()
@@ -158,8 +175,11 @@ def score_subject(
         counted &= np.isfinite(reliability)
 
     variance = pooled_variance(samples)[0]
+    neuroids = None
+    if resample != "stimuli":
+        neuroids = NeuroidDraws(resample, responses.neuroid_ids, np.isfinite(r), n_bootstrap, seed)
     resamples = _resample(
-        folds, measured, noises, weights, np.isfinite(r), counted, variance if responses.has_trials else None
+        folds, measured, noises, weights, np.isfinite(r), counted, variance if responses.has_trials else None, neuroids
     )
     explained = float(signed_square(r[counted]).sum()) if counted.any() else np.nan
     denominator = float(reliability[counted].sum()) if responses.has_trials else float(counted.sum())
@@ -175,6 +195,20 @@ def score_subject(
     resamples["r_pattern"] = pattern_resamples
     key = resamples_key([f.test_ids for f in folds], n_bootstrap, seed, groups)
     result = SubjectScore({}, estimates, resamples, factor, warnings, key)
+    if neuroids is not None:
+        if resample == "neuroids":
+            share = reliability if responses.has_trials else np.ones(len(r))
+            parts = np.where(counted, signed_square(r), 0.0), np.where(counted, share, 0.0), r
+            neuroids.add(np.arange(len(r)), *(part[None, :] for part in parts))
+        result = replace(
+            result,
+            resamples_key=neuroids.key(key),
+            scheme=resample,
+            parts={
+                name: deviations_of(resample, resamples[name], draws, factor)
+                for name, draws in neuroids.statistics().items()
+            },
+        )
 
     total = bootstrap_interval(denominator, resamples["reliability_sum"]) if responses.has_trials else None
     reliable = not responses.has_trials or (total is not None and total.low > 0)
@@ -253,6 +287,7 @@ def _resample(
     valid: np.ndarray,
     counted: np.ndarray,
     variance: np.ndarray | None,
+    neuroids: NeuroidDraws | None = None,
 ) -> dict[str, np.ndarray]:
     """Resample r and reliability together; statistics that are means and sums over neuroids, (n_bootstrap,) each."""
     n = len(weights[0])
@@ -271,8 +306,11 @@ def _resample(
         count_r += finite.sum(axis=1)
         share = np.ones_like(r) if variance is None else pooled_reliability(both, variance[block])
         use = finite & np.isfinite(share) & counted[block][None, :]
-        explained += np.where(use, signed_square(np.where(use, r, 0.0)), 0.0).sum(axis=1)
-        reliable += np.where(use, share, 0.0).sum(axis=1)
+        numerator, denominator = np.where(use, signed_square(np.where(use, r, 0.0)), 0.0), np.where(use, share, 0.0)
+        explained += numerator.sum(axis=1)
+        reliable += denominator.sum(axis=1)
+        if neuroids is not None and neuroids.scheme != "neuroids":
+            neuroids.add(block, numerator, denominator, r)
     missing = np.full(n, np.nan)
     return {
         "score": np.divide(explained, reliable, out=missing.copy(), where=reliable != 0),

@@ -64,6 +64,13 @@ def register_metrics() -> list[MetricSpec]:
                     choices=PRESETS,
                     help="a recipe of Brain-Score, with its own splits, score and ceiling",
                 ),
+                Parameter(
+                    "resample",
+                    "str",
+                    "stimuli",
+                    choices=("stimuli", "neuroids", "both", "hierarchical"),
+                    help="what intervals speak of: other stimuli, neuroids, both, or subjects as well",
+                ),
                 Parameter("n_bootstrap", "int", 1000, minimum=100, maximum=100_000, help="number of resamples"),
                 Parameter("seed", "int", 0, minimum=0, help="seed of the resamples, the same for every model"),
             ),
