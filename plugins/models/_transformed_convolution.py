@@ -34,7 +34,6 @@ _BLOCK_BYTES = 192 << 20  # transformed filters of a block, with their products
 _CACHE_BYTES = 4 << 20  # pieces of tiles and of outputs
 _LEAST_PRODUCTS = 10**9  # multiplications for an image below which a layer is done directly without asking
 _LEAST_GAIN = 1.2  # a transform must be that much faster when measured
-_BATCH = 16  # images that filters are supposed to be transformed for
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +67,16 @@ class Transform:
         """Products for each tile, channel and filter."""
         return len(self.input_matrix)
 
-    def tiles(self, height: int, width: int) -> tuple[int, int]:
-        """Return how many tiles, down and across, give ``height`` x ``width`` outputs."""
-        return -(-height // self.outputs), -(-width // self.outputs)
+    def tiles(self, height: int, width: int, pool: bool) -> tuple[int, int]:
+        """Return how many tiles, down and across, an input of this size has; pooling drops a last odd row or column."""
+        down, across = (side - self.kernel + 1 for side in (height, width))
+        if pool:
+            down, across = down // 2 * 2, across // 2 * 2
+        return -(-down // self.outputs), -(-across // self.outputs)
+
+    def side(self, pool: bool) -> int:
+        """Return the side of what a tile leaves."""
+        return self.outputs // 2 if pool else self.outputs
 
 
 def toom_cook(outputs: int, kernel: int, points: Sequence[str]) -> Transform:
@@ -203,20 +209,17 @@ def transformed_convolution(
     torch.Tensor
         (N, filters, H - r + 1, W - r + 1), or half of both sides with ``pool``, contiguous.
     """
-    height, width = (side - transform.kernel + 1 for side in x.shape[2:])
-    if pool:
-        height, width = height // 2 * 2, width // 2 * 2
-    down, across = transform.tiles(height, width)
-    stored = transform.outputs // 2 if pool else transform.outputs
-    out = x.new_empty(len(x), len(weight), down * stored, across * stored)
-    per_image = transform.products * x.shape[1] * down * across * x.element_size()
-    group = _share(len(x), _PLANES_BYTES // per_image)
+    down, across = transform.tiles(x.shape[2], x.shape[3], pool)
+    side = transform.side(pool)
+    out = x.new_empty(len(x), len(weight), down * side, across * side)
+    planes_of_image = transform.products * x.shape[1] * down * across * x.element_size()
+    group = _share(len(x), _PLANES_BYTES // planes_of_image)
     for first in range(0, len(x), group):
         images = slice(first, first + group)
         planes = _transform_input(x[images], transform, down, across)
         _transform_output(out[images], planes, weight, transform, pointwise, pool)
-    factor = 2 if pool else 1
-    return out[:, :, : height // factor, : width // factor].contiguous()
+    height, width = ((length - transform.kernel + 1) // (2 if pool else 1) for length in x.shape[2:])
+    return out[:, :, :height, :width].contiguous()
 
 
 def _transform_input(x: Tensor, transform: Transform, down: int, across: int) -> Tensor:
@@ -246,7 +249,7 @@ def _transform_output(
     """Multiply transformed inputs with all filters, block by block, and write the outputs into ``out``."""
     products, channels, columns = planes.shape
     n, filters = out.shape[:2]
-    side = transform.outputs // 2 if pool else transform.outputs
+    side = transform.side(pool)
     down, across = out.shape[2] // side, out.shape[3] // side
     block = _share(filters, _BLOCK_BYTES // (products * (channels + columns) * planes.element_size()))
     piece = min(block, max(1, _CACHE_BYTES // (transform.outputs**2 * columns * planes.element_size())))
@@ -302,9 +305,8 @@ def _by_phase(transform: Transform) -> np.ndarray:
 def choose(shape: tuple[int, ...], height: int, width: int, pool: bool, threads: int) -> Transform | None:
     """Return the transform that does a layer faster on this machine, or None where that is the direct way.
 
-    Measured once in a process, on some of the layer's filters and a few images, in two seconds at most for the widest
-    layers, and reckoned for batches of 16. All images are then done the same way, whatever the batch. Small layers are
-    done directly without measuring.
+    Measured once in a process, on 64 of the layer's filters and 8 or 16 images, in two seconds or so for the widest layers.
+    All images are then done the same way, whatever the batch. Small layers are done directly without measuring.
 
     Parameters
     ----------
@@ -318,33 +320,34 @@ def choose(shape: tuple[int, ...], height: int, width: int, pool: bool, threads:
         Those at work; part of the question only.
     """
     filters, channels, kernel, other = shape
-    down, across = height - kernel + 1, width - kernel + 1
-    if kernel != other or min(down, across) < 1 or math.prod(shape) * down * across < _LEAST_PRODUCTS:
+    positions = max(0, height - kernel + 1) * max(0, width - kernel + 1)
+    if kernel != other or math.prod(shape) * positions < _LEAST_PRODUCTS:
         return None
     candidates = [transform for transform in transforms(kernel) if not pool or transform.outputs % 2 == 0]
     if not candidates:
         return None
-    transform = min(candidates, key=lambda c: c.products * math.prod(c.tiles(down, across)))
-    some = min(filters, 64)
-    images = min(_BATCH, max(2, 128 // math.prod(transform.tiles(down, across))))
+    transform = min(candidates, key=lambda c: c.products * math.prod(c.tiles(height, width, pool)))
+    down, across = transform.tiles(height, width, pool)
+    # As many images as in batches: filters are transformed once for each.
+    some, images = min(filters, 64), 16 if down * across < 16 else 8
     with torch.inference_mode():
         x, weight = torch.ones(images, channels, height, width), torch.ones(some, *shape[1:])
-        room = torch.empty(transform.products, some * channels)
-        direct = _seconds(lambda: F.conv2d(x, weight))
-        inputs = _seconds(lambda: transformed_convolution(x, weight[:1], transform, pool=pool))
-        whole = _seconds(lambda: transformed_convolution(x, weight, transform, pool=pool))
-        once = _seconds(lambda: _transform_filters(weight, _matrix(transform.filter_matrix, x), room))
-    outputs = max(0.0, whole - inputs - once)
-    batches = _BATCH / images
-    transformed = inputs * batches + filters / some * (once + outputs * batches)
-    return transform if filters / some * direct * batches > _LEAST_GAIN * transformed else None
+        out = torch.empty(images, some, down * transform.side(pool), across * transform.side(pool))
+        planes = _transform_input(x, transform, down, across)
+        direct, inputs, outputs = _seconds(
+            lambda: F.conv2d(x, weight),
+            lambda: _transform_input(x, transform, down, across),
+            lambda: _transform_output(out, planes, weight, transform, None, pool),
+        )
+    return transform if direct > _LEAST_GAIN * (inputs * some / filters + outputs) else None
 
 
-def _seconds(compute: Callable[[], object]) -> float:
-    """Return the shorter of two durations."""
-    durations = []
+def _seconds(*computations: Callable[[], object]) -> tuple[float, ...]:
+    """Return the shorter of two durations of each, taken in turns."""
+    durations: list[list[float]] = [[] for _ in computations]
     for _ in range(2):
-        started = time.perf_counter()
-        compute()
-        durations.append(time.perf_counter() - started)
-    return min(durations)
+        for compute, taken in zip(computations, durations, strict=True):
+            started = time.perf_counter()
+            compute()
+            taken.append(time.perf_counter() - started)
+    return tuple(min(taken) for taken in durations)
