@@ -55,11 +55,13 @@ def model_name(row: Mapping[str, Any], models: str) -> str:
 
 
 def print_remark_on_ceilings(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Say what the scores of responses without a ceiling mean, if there are any."""
+    """Say what predictivities of responses without a ceiling mean, if there are any (similarities are no shares)."""
     scored = [
         r
         for r in rows
-        if r["status"] == "ok" and None not in (r["score"], r.get("n_neuroids")) and (r.get("models") or r.get("model"))
+        if r["status"] == "ok"
+        and None not in (r["score"], r.get("n_neuroids"), r.get("r_neuroid"))
+        and (r.get("models") or r.get("model"))
     ]
     if any(r.get("ceiling") is None for r in scored):
         print("no ceiling: single trials are not at hand, so the score is a share of all variance, noise included")

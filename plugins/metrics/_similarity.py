@@ -250,6 +250,7 @@ def compare_subject(
             "score": score,
             "score_all": None if several else (score if whole else number(compare(first, everything, False).value)),
             "score_test": score if not whole else _mean([compare(first, f.test, False).value for f in folds]),
+            "stimuli": "all" if whole else "test",
             "score_by_fold": [number(s.value) for s in found],
             "score_chosen_on_test": _mean([v[_best(v, first)] for v in on_test]) if several else None,
             "layers": [layer for _, layer in sets],
@@ -336,6 +337,7 @@ def average_over_subjects(
         details={
             "score_all": mean_of([one.values["score_all"] for one in found.values()]),
             "score_test": mean_of([one.values["score_test"] for one in found.values()]),
+            "stimuli": next((one.values["stimuli"] for one in found.values()), None),
             "standard_error": error,
             "n_pairs": {name: one.values["n_pairs"] for name, one in found.items()},
             "n_subjects": len(found),

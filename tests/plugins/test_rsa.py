@@ -120,6 +120,7 @@ def test_layers_are_chosen_on_training_stimuli() -> None:
     assert result.layers == (("signal",),)
     assert result.value == pytest.approx(score(stimuli="test").value, abs=1e-12)
     assert result.details["score_all"] is None
+    assert (result.details["stimuli"], score().details["stimuli"]) == ("test", "all")
     assert any("name a layer" in w for w in result.warnings)
     assert score({"noise": NOISE, "signal": SIGNAL}, stimuli="test").warnings == ()
     split = fixed_split(IDS[:28], IDS[28:])
