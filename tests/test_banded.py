@@ -109,7 +109,7 @@ def test_a_fit_predicts_with_what_it_chose() -> None:
 def test_equals_ridge_on_scaled_features_side_by_side(widths: str, kind: str) -> None:
     models, y = case(widths, kind)
     n = len(models)
-    for weights in [(0.7, 0.3), (0.01, 0.99)] if n == 2 else [(0.5, 0.2, 0.3), (0.9, 0.0, 0.1)]:
+    for weights in [(0.3, 0.7)] if n == 2 else [(0.5, 0.2, 0.3), (0.9, 0.0, 0.1)]:
         x = side_by_side(models, weights)
         for penalty in (1e-4, 1.0, 1e5):
             mine = fit_one(models, y, weights, penalty)
@@ -135,7 +135,7 @@ def test_predictions_equal_himalaya_for_fixed_weights(widths: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Solving")
-@pytest.mark.parametrize("widths", ["narrow", "wide", "three"])
+@pytest.mark.parametrize("widths", ["narrow", "mixed"])
 def test_choice_equals_a_search_by_himalaya_that_leaves_out_every_stimulus(widths: str) -> None:
     models, y = case(widths, m=12)
     grid = weightings(len(models), 1)
@@ -174,8 +174,9 @@ def refitted_r2(x: np.ndarray, y: np.ndarray, penalties: tuple[float, ...], grou
     return np.asarray(1 - errors / totals)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("widths", ["narrow", "mixed", "wide"])
+@pytest.mark.parametrize(
+    ("widths", "kind"), [*(("mixed", kind) for kind in KINDS), ("narrow", "plain"), ("wide", "plain")]
+)
 def test_leave_one_out_equals_refitting(widths: str, kind: str) -> None:
     models, y = case(widths, kind)
     penalties = (1e-2, 1.0, 1e3)

@@ -62,7 +62,7 @@ def layer(x: np.ndarray, name: str = "output") -> Representation:
 
 
 def run(models: list[np.ndarray], target: Responses, splits: Splits | None = None, **options: Any) -> Score:
-    splits = splits or KFold(3).assign(ids(len(models[0])))
+    splits = splits or KFold(2).assign(ids(len(models[0])))
     defaults = {"n_bootstrap": 100, "ratios": "decades", "components": 4}
     return compute([{"output": layer(x)} for x in models], target, splits, **{**defaults, **options})
 
