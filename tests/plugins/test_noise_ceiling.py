@@ -30,6 +30,7 @@ from benchmark_core import (
 )
 from benchmark_core.cells import Cell, make_plan
 from benchmark_core.leaderboard import leaderboard, to_csv
+from benchmark_core.listing import information
 from benchmark_core.pipeline import Numerics
 from benchmark_core.records import read_records
 from benchmark_core.registry import Registry
@@ -329,6 +330,11 @@ def test_bad_input() -> None:
             InputError, match=f"noise-ceiling cannot score {benchmark}: it accepts responses, not {kind}"
         ):
             make_plan(registry, [], [benchmark], "noise-ceiling")
+
+
+def test_its_example_names_no_model() -> None:
+    example = information(Registry(installed=False), "noise-ceiling")["example"]
+    assert example == "bench run --benchmark simulated.V4 --metric noise-ceiling"
 
 
 # --- in a run: records without a model, and subjects who saw different stimuli

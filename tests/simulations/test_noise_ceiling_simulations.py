@@ -7,9 +7,8 @@ import pytest
 
 from benchmark_core.assembly import Responses
 from benchmark_core.reliability import TestedStimuli, root, split_halves
-from benchmark_core.splits import fixed_split
+from benchmark_core.resampling import resample_counts
 from plugins.metrics._ceilings import Recipe, anova, paper_pairs
-from plugins.metrics._noise_ceiling import compute
 
 UNITS = 30
 COUNTS = {"2": (2, 2), "3": (3, 3), "4": (4, 4), "5": (5, 5), "10": (10, 10), "2 to 7": (2, 7)}
@@ -114,15 +113,14 @@ def test_intervals_cover_the_truth(repetitions: str) -> None:
     """Mean reliability over other stimuli of the same kind is in the interval of a ceiling of 300 stimuli."""
     fewest, most = COUNTS[repetitions]
     truth = float(recorded(10**6, rates_of(10**6, 100_000), fewest, most)[1].mean())
-    splits = fixed_split(ids(300)[:3], ids(300)[3:])
     covered, estimates = [], []
     for seed in range(300):
-        score = compute([], recorded(seed, rates_of(seed, 300), fewest, most)[0], splits, n_bootstrap=200, n_splits=1)
-        assert score.value is not None
-        assert score.ci_low is not None
-        assert score.ci_high is not None
-        estimates.append(score.value)
-        covered.append(float(score.ci_low < truth < score.ci_high))
-    report(f"mean reliability, {repetitions} repetitions, n = 297 (truth {truth:.4f})", estimates)
-    coverage = report(f"coverage of its interval, {repetitions} repetitions, n = 297", covered)
+        responses, _ = recorded(seed, rates_of(seed, 300), fewest, most)
+        ceiling = anova(responses, tested(300, 1), [resample_counts(ids(300), 200, seed=0)])
+        deviations = ceiling.deviations()
+        assert deviations is not None
+        estimates.append(ceiling.value)
+        covered.append(float(abs(ceiling.value - truth) < 1.96 * deviations.std(ddof=1)))
+    report(f"mean reliability, {repetitions} repetitions, n = 300 (truth {truth:.4f})", estimates)
+    coverage = report(f"coverage of its interval, {repetitions} repetitions, n = 300", covered)
     assert 0.9 < coverage < 0.99
