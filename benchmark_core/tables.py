@@ -101,7 +101,7 @@ def print_results(results: Sequence[Mapping[str, Any]]) -> None:
 def print_parts(result: Mapping[str, Any]) -> None:
     """Print the shares that a metric of several models gives to each and to all of them, if it does."""
     details = result.get("details", {})
-    shares = {}
+    shares: dict[str, Any] = {}
     for kind in ("explained", "parts"):
         found = details.get(kind, {})  # a record's names are sorted: small sets of models first again
         shares |= {name: found[name] for name in sorted(found, key=lambda n: (n.startswith("shared"), len(n), n))}
