@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark_core.leaderboard import COLUMNS, leaderboard, one_row_a_model, to_csv, without_seed, write_csv
-from benchmark_core.records import read_records, write_record
+from benchmark_core.records import (
+    DamagedRecordError,
+    pack_resamples,
+    read_record,
+    read_records,
+    unpack_resamples,
+    write_record,
+)
 from benchmark_core.tables import print_leaderboard
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -155,3 +162,73 @@ def test_the_table_shows_one_line_a_model(capsys: pytest.CaptureFixture[str]) ->
     assert [line.split()[0] for line in lines[3:5]] == ["m", "pixels"]
     assert "0.300" in lines[3]
     assert "sd 0.141, n = 2" in lines[3]
+
+
+def with_resamples(model: str, score: float, seed: int, key: str = "k", **changes: Any) -> dict[str, Any]:
+    """Return a record with resamples of standard error .01, half of it shared."""
+    shared, own = (np.random.Generator(np.random.Philox(s)).standard_normal(400) for s in (0, seed))
+    return record(model, score, resamples=pack_resamples(0.01 * (shared + own) / np.sqrt(2), key), **changes)
+
+
+def members(records: list[dict[str, Any]]) -> dict[str, bool | None]:
+    return {row["model"]: row["in_best_set"] for row in leaderboard(records)}
+
+
+def test_who_cannot_be_told_from_the_best() -> None:
+    records = [with_resamples("a", 0.50, 1), with_resamples("b", 0.49, 2), with_resamples("c", 0.40, 3)]
+    assert members(records) == {"a": True, "b": True, "c": False}
+    assert "in_best_set" in to_csv(leaderboard(records)).splitlines()[0].split(",")
+
+
+def test_who_competes() -> None:
+    best, other = with_resamples("a", 0.50, 1), with_resamples("b", 0.49, 2)
+    assert members([best, other, record("old", 0.3)]) == {"a": True, "b": True, "old": None}
+    assert members([best, other, record("old", 0.9)]) == {"a": None, "b": None, "old": None}
+    assert members([best, other, with_resamples("else", 0.1, 3, key="other stimuli")])["else"] is None
+    named = with_resamples("named", 0.9, 3, requested_layer="conv")
+    assert members([best, other, named]) == {"a": True, "b": True, "named": None}
+    pair = with_resamples("a", 0.9, 4) | {"models": ["a", "b"]}
+    assert members([best, other, pair])["a + b"] is None
+    assert members([best, with_resamples("b", 0.1, 2, metric="other")]) == {"a": True, "b": True}
+    assert members([record("a"), record("b")]) == {"a": None, "b": None}
+
+
+def test_draws_of_one_model_compete_as_one() -> None:
+    lucky = [with_resamples(f"m:seed={seed}", value, seed) for seed, value in ((1, 0.56), (2, 0.40), (3, 0.42))]
+    assert members([*lucky, with_resamples("a", 0.52, 9)]) == {
+        "a": True,
+        "m:seed=1": False,
+        "m:seed=2": False,
+        "m:seed=3": False,
+    }
+    lucky[1].pop("resamples")
+    assert members([*lucky, with_resamples("a", 0.52, 9)])["m:seed=1"] is None
+
+
+def test_the_table_marks_the_best_set(capsys: pytest.CaptureFixture[str]) -> None:
+    print_leaderboard(leaderboard([with_resamples("a", 0.50, 1), with_resamples("c", 0.40, 3)]))
+    text = capsys.readouterr().out
+    assert "0.500*" in text
+    assert "0.400*" not in text
+    assert "* cannot be told from the best" in text
+
+
+def test_resamples_are_read_as_written(tmp_path: Path) -> None:
+    values = np.random.Generator(np.random.Philox(1)).standard_normal(1000)
+    values[3] = np.nan
+    path = write_record(tmp_path, record("a", key="a" * 64, resamples=pack_resamples(values, "k")))
+    found = unpack_resamples(read_record(path))
+    assert found is not None
+    np.testing.assert_allclose(found[0], values, rtol=1e-6)
+    assert found[1] == "k"
+    assert unpack_resamples(record("a")) is None
+    assert path.stat().st_size < 7000
+
+
+@pytest.mark.parametrize(
+    "packed", [7, {}, {"key": "k", "n": 3, "float32": "AAAA"}, {"key": "k", "n": 1, "float32": "*"}, {"key": "k"}]
+)
+def test_damaged_resamples(tmp_path: Path, packed: Any) -> None:
+    path = write_record(tmp_path, record("a", key="a" * 64, resamples=packed))
+    with pytest.raises(DamagedRecordError, match="its resamples cannot be read"):
+        read_record(path)

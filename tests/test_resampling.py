@@ -14,6 +14,7 @@ from benchmark_core.resampling import (
     pooled_reliability,
     pooled_variance,
     resample_counts,
+    resamples_key,
     weighted_statistics,
 )
 
@@ -157,3 +158,18 @@ def test_fold_factor() -> None:
     assert fold_factor(1) == 1
     assert fold_factor(5) == pytest.approx(1.5)
     assert fold_factor(2) == pytest.approx(np.sqrt(3))
+
+
+def test_the_key_says_what_is_drawn() -> None:
+    folds = [ids(5), ids(8)[5:]]
+    groups = {i: i[-1] for i in ids(8)}
+    key = resamples_key(folds, 100, 0)
+    assert key == resamples_key([tuple(f) for f in folds], 100, 0)
+    others = [
+        resamples_key(folds[::-1], 100, 0),
+        resamples_key([ids(8)], 100, 0),
+        resamples_key(folds, 101, 0),
+        resamples_key(folds, 100, 1),
+        resamples_key(folds, 100, 0, groups),
+    ]
+    assert len({key, *others}) == 6
