@@ -16,6 +16,7 @@ COMMANDS = (
     "list",
     "info",
     "run",
+    "compare",
     "leaderboard",
     "doctor",
     "data",
