@@ -7,11 +7,13 @@ import warnings
 import mpmath
 import numpy as np
 import pytest
+from himalaya.kernel_ridge import KernelRidgeCV
 from himalaya.ridge import Ridge as HimalayaRidge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import Ridge, RidgeCV
+from sklearn.model_selection import PredefinedSplit
 
 from benchmark_core import ridge
 from benchmark_core.arrays import Backend
@@ -194,6 +196,51 @@ def test_leave_one_out_equals_refitting(shape: str, kind: str) -> None:
         np.testing.assert_allclose(fit.predictions, reference, rtol=1e-9, atol=1e-9 * scale(reference))
         kept = (y.sum(0) - y) / (len(y) - 1)
         np.testing.assert_allclose(fit.means, kept, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["plain", "large_means", "constant_features"])
+def test_leave_one_out_errors_equal_those_that_ridge_cv_stores(shape: str, kind: str) -> None:
+    x, _, y = case(shape, kind)
+    penalties = [p for p in PENALTIES if p >= 1e3 * RESOLUTION * largest_eigenvalue(x)]  # theirs has lost digits below
+    stored = RidgeCV(alphas=penalties, store_cv_results=True).fit(x, y).cv_results_  # (n, neuroids, penalties)
+    decomposition = represent(x).decomposition(ids(len(x)))
+    for number, fit in enumerate(held_out(decomposition, y, penalties)):
+        theirs = stored[:, :, number]
+        np.testing.assert_allclose((y - fit.predictions) ** 2, theirs, rtol=1e-5, atol=1e-7 * scale(theirs))
+
+
+@pytest.mark.filterwarnings("ignore:Solving linear kernel ridge is slower")
+@pytest.mark.parametrize("shape", ["narrow", "wide"])
+def test_leaving_out_groups_equals_himalaya_s_folds(shape: str) -> None:
+    """Groups of four as himalaya's folds: the same penalty for each neuroid, and the same held-out error."""
+    x, _, y = case(shape, "plain")
+    folds, penalties = np.arange(len(x)) // 4, [10.0**e for e in range(-2, 5)]
+    theirs = KernelRidgeCV(penalties, kernel="linear", fit_intercept=True, cv=PredefinedSplit(folds)).fit(x, y)
+    fits = held_out(represent(x).decomposition(ids(len(x))), y, penalties, [str(f) for f in folds])
+    errors = np.array([((y - fit.predictions) ** 2).mean(axis=0) for fit in fits])
+    np.testing.assert_allclose(np.array(penalties)[errors.argmin(axis=0)], theirs.best_alphas_, rtol=1e-12)
+    np.testing.assert_allclose(-errors.min(axis=0), theirs.cv_scores_.ravel(), rtol=1e-8)
+
+
+@pytest.mark.parametrize("p", [9, 40], ids=["narrow", "wide"])
+def test_ill_conditioned_features_equal_sixty_digit_arithmetic(p: int) -> None:
+    """Singular values over nine decades: wherever no warning is due, six digits are right."""
+    random = rng(10, p)
+    left, right = np.linalg.qr(random.standard_normal((18, 9)))[0], np.linalg.qr(random.standard_normal((p, 9)))[0]
+    everything = (left * np.logspace(4, -5, 9)) @ right.T
+    x, new, y = everything[:14], everything[14:], random.standard_normal((14, 1)) + 2
+    representation, names = represent(everything), ids(18)
+    decomposition = representation.decomposition(names[:14])
+    compared = 0
+    for penalty in PENALTIES[::3]:
+        if accuracy_problem(decomposition, penalty):
+            continue
+        exact = exact_prediction(x, y[:, 0], new, penalty)
+        ours = predict(representation, names[:14], names[14:], y, penalty)[:, 0]
+        np.testing.assert_allclose(ours, exact, atol=1e-6 * scale(exact))
+        compared += 1
+    assert compared >= (7 if p == 9 else 3)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
