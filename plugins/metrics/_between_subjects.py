@@ -167,10 +167,11 @@ def _mean_over_sources(scores: Mapping[str, SubjectScore]) -> Ceiling:
         name: mean_of([s.values.get(name) for s in scores.values()])
         for name in ("r_neuroid", "r_neuroid_median", "r_pattern", "r_pattern_z")
     }
+    value = float(np.mean([s.values["score"] for s in usable])) if usable else np.nan
     return Ceiling(
-        float(np.mean([s.values["score"] for s in usable])) if usable else np.nan,
+        value,
         nanmean(table),
-        np.mean(draws, axis=0) if draws else None,
+        value + np.mean(draws, axis=0) if draws else None,  # the score is corrected for bias already
         max(s.values["n_stimuli"] for s in scores.values()),
         factor=max(s.factor for s in scores.values()),
         beside=beside | {"pairs": pairs},

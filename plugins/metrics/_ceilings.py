@@ -77,6 +77,13 @@ class Ceiling:
         """Number of neuroids that have a value."""
         return int(np.isfinite(self.per_neuroid).sum())
 
+    @property
+    def bias(self) -> float:
+        """Mean of the resamples less the value, as far as the bootstrap can tell; 0 where there are no resamples."""
+        if self.resamples is None or not np.isfinite(self.resamples).any():
+            return 0.0
+        return float(np.nanmean(self.resamples) - self.value)
+
     def deviations(self) -> np.ndarray | None:
         """(n_bootstrap,) resamples less their mean, widened for folds; None where there are none."""
         if self.resamples is None or not np.isfinite(self.resamples).any():
@@ -202,10 +209,11 @@ def paper_halves(
     sample, resampled = _halves(responses, whole, counts, recipe, 1)
     reliability = sample.reliability[0]
     roots = root(reliability)
+    value = float(nanmean(roots))
     return Ceiling(
-        float(nanmean(roots)),
+        value,
         roots,
-        nanmean(root(resampled.reliability), axis=1),
+        _around(value, nanmean(root(resampled.reliability), axis=1)),
         _n_stimuli(responses.averages(), whole),
         dropped=int((reliability < 0).sum()),
     )
@@ -239,10 +247,11 @@ def paper_pairs(responses: Responses, counts: np.ndarray, recipe: Recipe) -> Cei
             number += np.isfinite(resampled).sum(axis=1)
     table = np.array(roots)
     means = np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0)
+    value = float(nanmean(table.ravel()))
     return Ceiling(
-        float(nanmean(table.ravel())),
+        value,
         nanmean(table),
-        means,
+        _around(value, means),
         _n_stimuli(responses.averages(), [_all_of(responses)]),
         dropped=dropped,
         beside={"k": _number(nanmean(k)), "n_pairs": len(pairs), "n_values": int(np.isfinite(table).sum())},
@@ -283,6 +292,12 @@ def _n_stimuli(averages: np.ndarray, tested: Sequence[TestedStimuli]) -> int:
     """Return the number of stimuli that any neuroid has a response to."""
     rows = sorted({int(i) for t in tested for i in t.rows})
     return int(np.isfinite(averages[rows]).any(axis=1).sum())
+
+
+def _around(value: float, resamples: np.ndarray) -> np.ndarray:
+    """Return resamples with the value as their mean: what a published recipe leaves out is no bias to correct."""
+    known = resamples[np.isfinite(resamples)]
+    return np.asarray(resamples - known.mean() + value) if len(known) else resamples
 
 
 def _number(value: Any) -> float | None:

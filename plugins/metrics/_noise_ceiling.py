@@ -109,8 +109,9 @@ def compute(
 
     Returns
     -------
-    ``value`` is the ceiling of that kind, not corrected for bias; the interval is -+ 1.96 bootstrap standard errors over
-    stimuli. ``details["kinds"]`` holds all kinds. ``arrays`` holds for each subject and kind the values of its neuroids.
+    ``value`` is the ceiling of that kind, not corrected for bias; the interval is 2 value - mean of the resamples (the
+    value, for the published recipes) -+ 1.96 standard errors over stimuli. ``details["kinds"]`` holds all kinds. ``arrays`` holds for each subject and kind the
+    values of its neuroids.
 
     Raises
     ------
@@ -270,7 +271,7 @@ def _score(working: Working, apart: bool = False) -> Score:
 
 def _alone(ceiling: Ceiling) -> dict[str, Any]:
     """Return one subject's ceiling as plain data."""
-    return _summary(ceiling.value, ceiling.deviations()) | {
+    return _summary(ceiling.value, ceiling.deviations(), ceiling.bias) | {
         "n_stimuli": ceiling.n_stimuli,
         "n_neuroids_valid": ceiling.n_valid,
         "n_dropped": ceiling.dropped,
@@ -289,7 +290,8 @@ def _over_subjects(kind: str, subjects: Mapping[str, Subject]) -> dict[str, Any]
     known = [d for d in draws if d is not None]
     deviations = sum(w * d for w, d in zip(weights, known, strict=True)) if known and len(known) == len(draws) else None
     names = dict.fromkeys(name for c in having for name in c.beside)
-    return _summary(value, None if deviations is None else np.asarray(deviations)) | {
+    bias = float(sum(w * c.bias for w, c in zip(weights, usable, strict=True)))
+    return _summary(value, None if deviations is None else np.asarray(deviations), bias) | {
         "ceiling_of": UNITS[kind],
         "n_stimuli": max((c.n_stimuli for c in having), default=0),
         "n_neuroids_valid": sum(c.n_valid for c in having),
@@ -302,14 +304,15 @@ def _beside(name: str, values: list[Any]) -> Any:
     return sum(v or 0 for v in values) if name.startswith("n_") else mean_of(values)
 
 
-def _summary(value: float, deviations: np.ndarray | None) -> dict[str, Any]:
+def _summary(value: float, deviations: np.ndarray | None, bias: float) -> dict[str, Any]:
     finite = np.zeros(0) if deviations is None else deviations[np.isfinite(deviations)]
     error = float(finite.std(ddof=1)) if np.isfinite(value) and len(finite) > 1 else None
     return {
         "value": number(value),
-        "ci_low": None if error is None else value - 1.96 * error,
-        "ci_high": None if error is None else value + 1.96 * error,
+        "ci_low": None if error is None else value - bias - 1.96 * error,
+        "ci_high": None if error is None else value - bias + 1.96 * error,
         "standard_error": error,
+        "bias": None if error is None else bias,
     }
 
 

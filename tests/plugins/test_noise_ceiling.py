@@ -246,7 +246,11 @@ def test_invariances(seed: int, scale: float, shift: float) -> None:
 def test_intervals_are_bootstrap_standard_errors(two: Score) -> None:
     for kind, found in two.details["kinds"].items():
         assert found["ci_low"] < found["value"] < found["ci_high"], kind
-        assert found["ci_high"] - found["value"] == pytest.approx(1.96 * found["standard_error"]), kind
+        assert found["ci_high"] - found["ci_low"] == pytest.approx(2 * 1.96 * found["standard_error"]), kind
+        centre = (found["ci_high"] + found["ci_low"]) / 2
+        assert centre == pytest.approx(found["value"] - found["bias"]), kind
+        corrected = kind in ("anova", "split-half", "pattern", "pattern-z")
+        assert (abs(found["bias"]) > 1e-9) == corrected, kind
     error = two.details["kinds"]["anova"]["standard_error"]
     errors = [s["kinds"]["anova"]["standard_error"] for s in two.subjects.values()]
     assert 0 < error <= np.mean(errors) + 1e-12, "subjects saw the same stimuli"
