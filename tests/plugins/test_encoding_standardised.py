@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from test_many_stimuli import PLUGIN
 from toy import make_toy_world
 
-from benchmark_core import representation, run
+from benchmark_core import representation, run, stored_representation
 from benchmark_core.arrays import Backend
 from benchmark_core.assembly import Responses
 from benchmark_core.errors import InputError
@@ -260,3 +260,17 @@ def test_what_is_lost_is_made_again_and_what_is_there_stays(
     (third,) = run("toy", "toy.V4", metric=asked, **options)
     assert third["score"] == first["score"]
     assert not features
+
+
+def test_large_kernels_are_read_when_they_are_needed(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_toy_world(tmp_path / "toys", n=24)
+    options: dict[str, Any] = {"metric": "encoding:n_bootstrap=100,standardise=true", "plugins": [world], "force": True}
+    (whole,) = run("toy", "toy.V4", **options)
+    monkeypatch.setattr(stored_representation, "MOST_HELD", 1)
+    (again,) = run("toy", "toy.V4", **options)  # from the store
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "other"))
+    (anew,) = run("toy", "toy.V4", **options)
+    assert whole["error"] is None
+    assert whole["score"] == again["score"] == anew["score"]
