@@ -37,6 +37,17 @@ def resampled_deviations(influence: np.ndarray, counts: np.ndarray) -> np.ndarra
     )
 
 
+def small_sample_factor(n: int) -> float:
+    """Return what deviations of a statistic of pairs of n stimuli (or groups) are multiplied by: n / (n - 2) sqrt((n - 1) / n).
+
+    Influences are measured about a statistic that the same stimuli determined, which makes their spread too small. Leaving
+    each stimulus out instead (the jackknife) leaves (n - 1)(n - 2) / 2 pairs, and gives deviations larger by this factor:
+    9 % for 18 stimuli, 2 % for 92.
+    """
+    n = max(n, 3)
+    return float(n / (n - 2) * np.sqrt((n - 1) / n))
+
+
 def independent_variance(influence: np.ndarray, groups: Sequence[str] | None = None) -> float:
     """Return the variance that a statistic would have if pairs of stimuli (of groups) were independent of each other.
 

@@ -22,7 +22,12 @@ from benchmark_core.dissimilarity import (
     rdm_of_patterns,
     rdm_of_representation,
 )
-from benchmark_core.pair_resampling import independent_variance, resampled_deviations, standard_error
+from benchmark_core.pair_resampling import (
+    independent_variance,
+    resampled_deviations,
+    small_sample_factor,
+    standard_error,
+)
 from benchmark_core.rdm_comparison import COMPARISONS, compare_rdms, concordance, mean_rdm, noise_ceiling
 from benchmark_core.representation import Representation
 from benchmark_core.resampling import resample_counts
@@ -471,6 +476,18 @@ def test_a_resample_of_one_stimulus_changes_nothing() -> None:
     symmetric = influence + influence.T
     assert resampled_deviations(symmetric, counts)[0] == 0
     assert resampled_deviations(symmetric, counts)[1] == pytest.approx(upper(symmetric).sum() + np.trace(symmetric))
+
+
+def test_small_samples_have_the_spread_of_the_jackknife() -> None:
+    """For a mean over pairs, leaving stimuli out one by one gives just the linear part times the factor."""
+    n = 9
+    values = squareform(generator(19).standard_normal(n * (n - 1) // 2))
+    mean = upper(values).mean()
+    left_out = np.array([upper(np.delete(np.delete(values, i, 0), i, 1)).mean() for i in range(n)])
+    jackknife = np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
+    influence = squareform(upper(values) - mean, checks=False) / (n * (n - 1) / 2)
+    linear = np.sqrt((influence.sum(axis=1) ** 2).sum())
+    assert jackknife == pytest.approx(small_sample_factor(n) * linear)
 
 
 def test_standard_errors_are_not_inflated() -> None:

@@ -11,7 +11,12 @@ import numpy as np
 from benchmark_core.assembly import Responses
 from benchmark_core.errors import InputError
 from benchmark_core.keys import digest
-from benchmark_core.pair_resampling import independent_variance, resampled_deviations, standard_error
+from benchmark_core.pair_resampling import (
+    independent_variance,
+    resampled_deviations,
+    small_sample_factor,
+    standard_error,
+)
 from benchmark_core.rdm_comparison import Similarity
 from benchmark_core.records import Score
 from benchmark_core.representation import Representation
@@ -178,8 +183,10 @@ class Resampling:
         raw = np.zeros(self.n_bootstrap)
         independent = 0.0
         for ids, influence in influences.items():
-            raw += resampled_deviations(influence, self.counts(ids))
-            independent += independent_variance(influence, self._groups_of(ids))
+            groups = self._groups_of(ids)
+            units = len(ids) if groups is None else len(set(groups))
+            raw += small_sample_factor(units) * resampled_deviations(influence, self.counts(ids))
+            independent += independent_variance(influence, groups)
         spread = float(raw.std(ddof=1))
         error = standard_error(raw, independent) * factor
         return np.asarray((raw - raw.mean()) * (error / spread if spread > 0 else 0.0))
