@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmark_core.banded import exclusive_parts, subsets
+from benchmark_core.keys import digest
 from benchmark_core.records import Score
 from benchmark_core.resampling import fold_factor
 from plugins.metrics._partition_scores import LETTERS, NOTHING, label, names, part_name, share_of, split_names
@@ -57,6 +58,9 @@ def average(working: Working) -> Score:
     warnings = [*working.notes, *(f"{s}: {w}" if len(scores) > 1 else w for s in scores for w in scores[s].warnings)]
     if len(usable) < len(values):
         warnings.append(f"score rests on {len(usable)} of {len(values)} subjects")
+    keys = {s: scores[s].resamples_key for s in usable}
+    # As encoding names the resamples of a mean over these subjects.
+    shared = digest({"what": "mean over subjects", "resamples": keys}) if whole["value"] is not None else None
     details: dict[str, Any] = {
         **split_names(shares),
         **working.settings,
@@ -89,7 +93,15 @@ def average(working: Working) -> Score:
         arrays=working.arrays,
         warnings=tuple(dict.fromkeys(warnings)),
         working=working,
+        resamples=None if shared is None else _deviations([scores[s] for s in usable], LETTERS[:n_models]),
+        resamples_key=shared,
     )
+
+
+def _deviations(scores: Sequence[SubjectScore], name: str) -> np.ndarray:
+    """Return how far the mean over subjects of a share lies off in each resample, widened for folds."""
+    draws = [score.factor * (score.resamples[name] - nanmean(score.resamples[name])) for score in scores]
+    return np.asarray(np.mean(draws, axis=0))
 
 
 def _average_share(scores: Sequence[SubjectScore], name: str) -> dict[str, float | None]:
@@ -98,8 +110,7 @@ def _average_share(scores: Sequence[SubjectScore], name: str) -> dict[str, float
         return dict(NOTHING)
     of_each = [share_of(score, name) for score in scores]
     value = mean_of([share["value"] for share in of_each])
-    draws = [score.factor * (score.resamples[name] - nanmean(score.resamples[name])) for score in scores]
-    mean = np.mean(draws, axis=0)
+    mean = _deviations(scores, name)
     mean = mean[np.isfinite(mean)]
     if value is None or len(mean) < 2:
         return dict(NOTHING)

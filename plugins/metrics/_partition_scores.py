@@ -12,7 +12,7 @@ import numpy as np
 from benchmark_core.assembly import Responses
 from benchmark_core.banded import Subset, exclusive_parts, subsets
 from benchmark_core.reliability import mean_noise
-from benchmark_core.resampling import bootstrap_interval, fold_factor, resample_counts
+from benchmark_core.resampling import bootstrap_interval, fold_factor, resample_counts, resamples_key
 from plugins.metrics._predictivity import BLOCK, SubjectScore, nanmean, number, numbers, rows_of
 
 LETTERS = "ABC"
@@ -108,6 +108,7 @@ def score_partition(
         resamples,
         factor,
         warnings,
+        resamples_key([f.test_ids for f in folds], n_bootstrap, seed, groups),
     )
     total = bootstrap_interval(result.estimates["reliability_sum"], resamples["reliability_sum"])
     reliable = bool(len(columns)) and (not responses.has_trials or (total is not None and total.low > 0))

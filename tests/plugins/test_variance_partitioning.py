@@ -122,6 +122,8 @@ def test_shares_and_intervals_follow_from_the_predictions(scored: Any) -> None:
         assert share["value"] == pytest.approx(np.mean(of_subjects))
         mean = np.mean([[e[name] for e in every] for every in resampled], axis=0)
         assert share["standard_error"] == pytest.approx(mean.std(ddof=1) * np.sqrt(2.5), rel=1e-4)
+    assert score.resamples is not None
+    assert score.resamples.std(ddof=1) == pytest.approx(shares(score)["AB"]["standard_error"])
     assert (score.value, score.ci_low, score.ci_high) == tuple(
         score.details["explained"]["AB"][k] for k in ("value", "ci_low", "ci_high")
     )
@@ -187,6 +189,12 @@ def test_more_components_than_rank_are_clamped_and_recorded() -> None:
     found = run(models, target, split, components=1000).details
     assert found["components"] == 1000
     assert found["paper"]["components_used"] == {"A": [6], "B": [6]}
+
+
+def test_resamples_are_those_of_encoding(scored: Any) -> None:
+    models, target, splits, score = scored
+    encoding = _encoding.compute([{"x": layer(models[0])}], target, splits, n_bootstrap=100)
+    assert score.resamples_key == encoding.resamples_key is not None
 
 
 def test_identical_models_have_nothing_of_their_own() -> None:
