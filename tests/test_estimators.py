@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -198,6 +199,12 @@ def test_bad_groups() -> None:
 def test_examples_of_the_documentation() -> None:
     assert doctest.testmod(estimators).failed == 0
     assert doctest.testmod(estimators).attempted > 5
+    page = (Path(__file__).resolve().parent.parent / "docs" / "metrics.md").read_text(encoding="utf-8")
+    section = page.split("## RidgeGCV")[1]
+    world: dict[str, Any] = {}
+    exec(section.split("```python\n")[1].split("```")[0], world)
+    assert world["ridge"].coef_.shape == (8, 2000)
+    assert all(f"`{name}`" in section for name in RidgeGCV().get_params())
 
 
 def test_importing_the_package_stays_light() -> None:
