@@ -11,6 +11,7 @@ from bench_command import RECORD, Bench
 
 from benchmark_core.records import pack_resamples, write_record
 
+METRIC = "encoding:n_bootstrap=100"  # by which toy.V4 is scored
 COMPARE = ("compare", "--benchmark", "toy.V4")
 
 
@@ -20,6 +21,7 @@ def put(home: Path, model: str, score: float | None, seed: int = 1, **changes: A
     document = RECORD | {
         "key": f"{model}-{len(changes)}",
         "models": [model],
+        "metric": METRIC,
         "metric_version": "1",
         "requested_layer": "auto",
         "score": score,
@@ -42,7 +44,7 @@ def test_recorded_models_side_by_side(bench: Bench, home: Path) -> None:
     done = bench(*COMPARE, "toy-*")
     assert (done.status, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == "toy.V4 v1, encoding: 200 shared resamples"
+    assert lines[0] == f"toy.V4 v1, {METRIC}: 200 shared resamples"
     assert [line.split()[:2] for line in lines[3:6]] == [
         ["toy-pixels", "0.500*"],
         ["toy-weights", "0.490*"],
@@ -60,7 +62,7 @@ def test_recorded_models_side_by_side(bench: Bench, home: Path) -> None:
 def test_a_missing_record_names_the_command(bench: Bench, home: Path) -> None:
     put(home, "toy-pixels", 0.5)
     done = bench(*COMPARE, "toy-pixels", "toy-weights", "--records", home / "records")
-    done.fails(3, "no score of toy-weights on toy.V4 by encoding", "run: bench run --model toy-weights ")
+    done.fails(3, f"no score of toy-weights on toy.V4 by {METRIC} in", "run: bench run --model toy-weights ")
     done.fails(3, f"--benchmark toy.V4 --records {home / 'records'}")
     done = bench(*COMPARE, "toy-weights", "toy-layers", "--metric", "encoding:seed=1", "--layer", "0")
     done.fails(3, "--model toy-weights --model toy-layers --benchmark toy.V4 --metric encoding:seed=1 --layer 0")
