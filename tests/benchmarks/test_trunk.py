@@ -1,7 +1,8 @@
 """Layers 2 to 5 of ``expansion5l`` at their full widths on the CPU: by transforms, against torch's own convolutions.
 
 ``.venv/bin/python -m pytest tests/benchmarks/test_trunk.py -o addopts='' --benchmark-json=FILE`` writes the ratios to
-``extra_info``. Three minutes on 2 cores, six with batches of 16 (marked slow); 2.6 GB. Both ways are timed in turns; minima over rounds.
+``extra_info``. Three minutes on 2 cores, six with batches of 16 (marked slow); 2.6 GB. Both ways are timed in turns;
+minima over rounds.
 """
 
 from __future__ import annotations
