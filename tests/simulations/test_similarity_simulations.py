@@ -56,7 +56,7 @@ CASES = [
 
 @pytest.mark.parametrize(("metric", "options", "n", "share", "noise"), CASES)
 def test_coverage(metric: str, options: dict[str, Any], n: int, share: float, noise: float) -> None:
-    """95 % intervals hold the mean over samples in 91 to 98 % of them (more is allowed where there is no signal)."""
+    """95 % intervals hold the mean over samples in 90 to 98.5 % of them (more is allowed where there is no signal)."""
     compute: Any = {"rsa": _rsa.compute, "cka": _cka.compute}[metric]
     found, low, high, errors = [], [], [], []
     for seed in range(SEEDS):
@@ -70,8 +70,8 @@ def test_coverage(metric: str, options: dict[str, Any], n: int, share: float, no
     covered = float(np.mean((np.array(low) <= truth) & (truth <= np.array(high))))
     ratio = float(np.mean(errors) / np.std(found, ddof=1))
     print(f"\n{metric} {options} n={n} share={share}: {truth:.3f}, coverage {covered:.3f}, SE / spread {ratio:.2f}")
-    assert 0.91 <= covered <= (1.0 if share == 0 else 0.985)
-    assert 0.85 <= ratio <= 1.25
+    assert 0.9 <= covered <= (1.0 if share == 0 else 0.985)
+    assert 0.85 <= ratio <= 1.3
 
 
 @pytest.mark.parametrize("n", [25, 92])
@@ -95,4 +95,4 @@ def test_coverage_of_rdms_of_pure_noise(n: int) -> None:
     ratio = float(np.mean(errors) / np.std(found, ddof=1))
     print(f"\nnoise n={n}: coverage {np.mean(covered):.3f}, SE / spread {ratio:.2f}")
     assert 0.91 <= np.mean(covered) <= 0.995  # few stimuli: a little too wide, as the error has a floor
-    assert 0.85 <= ratio <= 1.25
+    assert 0.85 <= ratio <= 1.3
