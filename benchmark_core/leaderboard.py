@@ -101,8 +101,6 @@ def mark_best_sets(rows: Sequence[dict[str, Any]], records: Mapping[str, Mapping
     """
     if all(record.get("resamples") is None for record in records.values()):
         return
-    from benchmark_core.comparison import best_set
-
     drawn = {row["key"]: draws for draws in draws_of_one_model(rows) for row in draws}
     fields: dict[tuple[Any, ...], dict[str, list[dict[str, Any]]]] = {}
     for row in rows:
@@ -114,6 +112,12 @@ def mark_best_sets(rows: Sequence[dict[str, Any]], records: Mapping[str, Mapping
         field = tuple(str(row[n]) for n in ("benchmark", "benchmark_version", "metric", "metric_version"))
         fields.setdefault(field, {})[f"{without_seed(row['model'])} {draws[0]['key']}"] = draws
     for entries in fields.values():
+        if len(entries) == 1:  # nobody to compare with: no numpy needed
+            for row in next(iter(entries.values())):
+                row["in_best_set"] = True if records[row["key"]].get("resamples") is not None else None
+            continue
+        from benchmark_core.comparison import best_set
+
         scores = {name: mean_score([records[row["key"]] for row in draws]) for name, draws in entries.items()}
         best = min(scores, key=lambda name: (-float(scores[name].value or 0.0), name))
         key = scores[best].resamples_key
