@@ -34,7 +34,6 @@ DAMAGE = {
     "no models": without("models"),
     "no layer": without("layer"),
     "models no list": changed(models="toy-pixels"),
-    "models empty": changed(models=[]),
     "models no texts": changed(models=[1]),
     "version no number": changed(benchmark_version="one"),
     "score a text": changed(score="high"),

@@ -40,7 +40,7 @@ def recorded(seed: int, rates: np.ndarray, fewest: int, most: int) -> tuple[Resp
     return Responses(ids(n), trials, tuple(f"n{j}" for j in range(UNITS)), ("A",) * UNITS), truth
 
 
-def tested(n: int, folds: int) -> list[TestedStimuli]:
+def in_folds(n: int, folds: int) -> list[TestedStimuli]:
     """Return the stimuli in folds."""
     parts = np.array_split(np.arange(n), folds)
     return [TestedStimuli(p, np.ones((len(p), UNITS), dtype=bool), np.zeros(UNITS), np.ones(UNITS)) for p in parts]
@@ -48,7 +48,7 @@ def tested(n: int, folds: int) -> list[TestedStimuli]:
 
 def reliability(responses: Responses) -> np.ndarray:
     """Reliability by analysis of variance in five folds, without resamples."""
-    folds = tested(len(responses.stimulus_ids), 5)
+    folds = in_folds(len(responses.stimulus_ids), 5)
     return anova(responses, folds, [np.ones((1, len(fold.rows))) for fold in folds]).per_neuroid
 
 
@@ -58,8 +58,8 @@ def of_all_kinds(responses: Responses) -> dict[str, np.ndarray]:
     single = Recipe("all", 1, 1, 0, None)
     return {
         "anova": reliability(responses),
-        "split-half": split_halves(responses.values, tested(n, 5), 20, 0).reliability[0],
-        "paper-halves": root(split_halves(responses.values, tested(n, 1), 1, 0).reliability[0]),
+        "split-half": split_halves(responses.values, in_folds(n, 5), 20, 0).reliability[0],
+        "paper-halves": root(split_halves(responses.values, in_folds(n, 1), 1, 0).reliability[0]),
         "paper-pairs": paper_pairs(responses, np.ones((1, n)), single).per_neuroid,
     }
 
@@ -116,7 +116,7 @@ def test_intervals_cover_the_truth(repetitions: str) -> None:
     covered, estimates = [], []
     for seed in range(300):
         responses, _ = recorded(seed, rates_of(seed, 300), fewest, most)
-        ceiling = anova(responses, tested(300, 1), [resample_counts(ids(300), 200, seed=0)])
+        ceiling = anova(responses, in_folds(300, 1), [resample_counts(ids(300), 200, seed=0)])
         deviations = ceiling.deviations()
         assert deviations is not None
         estimates.append(ceiling.value - ceiling.bias)
