@@ -142,7 +142,8 @@ def test_which_models_share_a_stem() -> None:
     assert not together("vit-custom:D=12", "fully-connected")
 
 
-TINY = "filters_2=3,filters_3=4,filters_4=5"
+BANK = "filters_2=3,filters_3=4,filters_4=5"
+TINY = f"filters_1=4,{BANK}"  # instead of the fixed bank of 108
 ONE_STEM = {
     "last layers": [
         f"expansion5l:{TINY},filters=4",
@@ -161,7 +162,7 @@ ONE_STEM = {
         for more in ("", ",nonlinearity_5=gelu", ",nonlinearity_5=leaky_relu", ",layer_5=dense")
     ],
     "orthogonal": [
-        f"expansion5l:{TINY},filters={filters},init=orthogonal{more}"
+        f"expansion5l:{BANK},filters={filters},init=orthogonal{more}"
         for filters in (3, 11, 60)
         for more in ("", ",layer_5=dense")
     ],
