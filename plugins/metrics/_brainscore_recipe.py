@@ -1,7 +1,8 @@
 """What Brain-Score's neural benchmarks do, step by step: splits, regressions, ceiling (brainscore-vision 2.4.2).
 
 Written anew from what that package computes; ``tests/reference/compare_with_brainscore.py`` compares the two. Splits are
-drawn by scikit-learn's splitters with their seed, because the recipe is defined by them.
+drawn by scikit-learn's splitters with their seed, because the recipe is defined by them. They are imported where they draw:
+every encoding score imports this module, and scikit-learn takes longer to import than most scores to compute.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 
 from benchmark_core.assembly import Responses
 from benchmark_core.errors import InputError
@@ -80,6 +80,8 @@ def random_splits(n: int, objects: Sequence[str] | None) -> list[tuple[np.ndarra
     InputError
         For too few stimuli, an object with a single one, or more objects than test stimuli.
     """
+    from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
+
     if n < FEWEST:
         raise InputError(f"Brain-Score's recipe tests a tenth of the stimuli; {n} are too few ({FEWEST} at least)")
     if objects is None:
@@ -128,6 +130,8 @@ def half_split_reliabilities(responses: Responses) -> np.ndarray | None:
         counts = present[:, some].sum(axis=1)
         total = filled[:, some].sum(axis=1)
         return np.asarray(np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0))
+
+    from sklearn.model_selection import ShuffleSplit
 
     halves = ShuffleSplit(N_SPLITS, train_size=0.5, random_state=SEED).split(labels)
     return np.array(
