@@ -16,6 +16,7 @@ from benchmark_core.specs import BenchmarkSpec, DatasetSpec, MetricSpec, ModelFa
 from benchmark_core.splits import Fold, KFold, Splits, fixed_split
 
 if TYPE_CHECKING:
+    from benchmark_core.api import run, score
     from benchmark_core.assembly import Responses
     from benchmark_core.comparison import Comparison, Difference, best_set, compare
     from benchmark_core.estimators import RidgeGCV
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from benchmark_core.model_check import ModelCheck, check_model
     from benchmark_core.rdms import RDMs
     from benchmark_core.records import Score
-    from benchmark_core.runner import run, score
     from benchmark_core.stimuli import StimulusSet
 
 __version__ = "0.1.0"
@@ -41,8 +41,8 @@ _LAZY = {
     "best_set": "benchmark_core.comparison",
     "check_model": "benchmark_core.model_check",
     "compare": "benchmark_core.comparison",
-    "run": "benchmark_core.runner",
-    "score": "benchmark_core.runner",
+    "run": "benchmark_core.api",
+    "score": "benchmark_core.api",
 }
 
 __all__ = [

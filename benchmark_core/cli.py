@@ -156,11 +156,12 @@ def run_command(
 
     Exit status: 0 all done, 2 bad input, 3 data or weights missing, 4 some cells failed, 130 interrupted.
     """
+    from benchmark_core.api import check_backend, check_device, check_precision
     from benchmark_core.cells import make_plan, parse_seeds
     from benchmark_core.pipeline import Numerics
     from benchmark_core.progress import progress_display
     from benchmark_core.records import plain, records_folder
-    from benchmark_core.runner import Runner, check_backend, check_device, check_precision
+    from benchmark_core.runner import Runner
     from benchmark_core.tables import print_results
 
     found = open_registry(plugins)

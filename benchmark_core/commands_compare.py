@@ -58,7 +58,7 @@ class Wanted:
         InputError
             For unknown names, and metrics that do not take one model at a time.
         """
-        from benchmark_core.runner import check_precision
+        from benchmark_core.api import check_precision
 
         spec = registry.benchmark(benchmark)
         own = registry.metric(spec.metric)
@@ -184,8 +184,8 @@ def compare_command(
 
     Differences come with 95 % intervals and p values, raw and adjusted for all pairs.
     """
+    from benchmark_core.api import as_score
     from benchmark_core.comparison import compare
-    from benchmark_core.runner import as_score
 
     registry = open_registry(plugins)
     wanted = Wanted.of(registry, benchmark, metric, layer, precision)

@@ -95,7 +95,8 @@ def score_module(
     BenchError
         If the score could not be computed; what went wrong is recorded, as for any model.
     """
-    from benchmark_core.runner import Runner, as_score, check_backend, check_batch, check_device, check_precision
+    from benchmark_core.api import as_score, check_backend, check_batch, check_device, check_precision
+    from benchmark_core.runner import Runner
 
     module = check_module(module)
     if not isinstance(benchmark, str):

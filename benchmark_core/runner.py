@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmark_core.cells import AUTO, Cell, cell_key, make_plan, metadata_of, splits_of
+from benchmark_core.cells import Cell, cell_key, metadata_of, splits_of
 from benchmark_core.errors import BenchError, InputError, MissingDataError, UnknownLayerError
 from benchmark_core.home import bench_home
 from benchmark_core.pipeline import Numerics, Pipeline, Progress, preprocessing_of, weights_of
@@ -25,7 +25,6 @@ from benchmark_core.records import (
     read_score,
     record_path,
     records_folder,
-    unpack_resamples,
     write_record,
 )
 from benchmark_core.registry import Registry, describe
@@ -34,9 +33,6 @@ from benchmark_core.stimuli import StimulusSet, match_stimuli
 from benchmark_core.store import Store, cache_cap, write_arrays
 from benchmark_core.subjects import PartScore, mean_over_subjects, shared_stimuli
 from benchmark_core.widths import can_share_a_pass
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass
@@ -381,164 +377,3 @@ def _seconds(of_model: Mapping[str, Mapping[str, Any]]) -> float:
     """Return the work that a model's layers rest on; an extraction of several layers together counts once."""
     extractions = {tuple(o["extracted_layers"]): o["extraction_seconds"] for o in of_model.values()}
     return float(sum(extractions.values()) + sum(o["kernel_seconds"] for o in of_model.values()))
-
-
-def run(
-    models: str | Sequence[str],
-    benchmarks: str | Sequence[str],
-    *,
-    metric: str | Sequence[str] | None = None,
-    layer: str = AUTO,
-    seeds: Sequence[int] | None = None,
-    device: str = "auto",
-    backend: str = "auto",
-    precision: str = "exact",
-    batch_size: int | None = None,
-    records: Path | str | None = None,
-    plugins: Sequence[Path | str] = (),
-    force: bool = False,
-    registry: Registry | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> list[dict[str, Any]]:
-    """Score every model on every benchmark and return the results, failed ones included.
-
-    Parameters
-    ----------
-    models, benchmarks
-        Identifiers or globs.
-    metric
-        Metric identifier, or several; by default each benchmark's own.
-    layer
-        ``auto`` (chosen on training stimuli), ``all``, or a layer's name.
-    seeds
-        Draw every untrained model with each of these; others are scored once.
-    device, backend, precision, batch_size
-        As on the command line.
-    records
-        Folder of score records (default: ``BENCH_HOME/records``).
-    plugins
-        Folders of drop-in plugins.
-    force
-        Compute again what is already recorded.
-
-    Raises
-    ------
-    InputError
-        For anything named that is not known or not allowed.
-    """
-    found = registry or Registry.default([Path(p) for p in plugins])
-    cells, _ = make_plan(found, _listed(models), _listed(benchmarks), metric, layer, seeds)
-    numerics = Numerics(
-        check_device(device), check_backend(backend, device), check_precision(precision), check_batch(batch_size)
-    )
-    runner = Runner(found, numerics, records_folder(Path(records) if records else None), force)
-    if progress:
-        runner.progress = progress
-    return list(runner.run(cells))
-
-
-def score(model: str | torch.nn.Module, benchmark: str, **options: Any) -> Score:
-    """Score one model on one benchmark.
-
-    Parameters
-    ----------
-    model
-        An identifier, or a :class:`torch.nn.Module` of one's own, which needs no plugin.
-    benchmark
-        Identifier.
-    **options
-        Those of :func:`run`; for a module those of :func:`benchmark_core.own_module.score_module`: ``layers``,
-        ``preprocessing``, ``name``, ``trained`` besides.
-
-    Raises
-    ------
-    MissingDataError
-        If data or weights are not on this machine.
-    BenchError
-        If the score could not be computed.
-
-    Examples
-    --------
-    >>> from benchmark_core import score
-    >>> score("pixels", "simulated.V4").value  # doctest: +SKIP
-    >>> score(my_module, "simulated.V4", layers=["features.3", "output"]).value  # doctest: +SKIP
-    """
-    if not isinstance(model, (str, list, tuple)):
-        from benchmark_core.own_module import score_module
-
-        return score_module(model, benchmark, **options)
-    for name in ("layers", "preprocessing", "name", "trained"):
-        if name in options:
-            raise InputError(f"{name}= is for a torch module of your own; {model!r} is an identifier (see bench info)")
-    results = run(model, benchmark, **options)
-    if len(results) != 1:
-        raise InputError(f"{model!r} on {benchmark!r} stands for {len(results)} scores; use benchmark_core.run")
-    return as_score(results[0])
-
-
-def as_score(record: dict[str, Any]) -> Score:
-    """Return a result of :func:`run` as the score that a metric gave.
-
-    Raises
-    ------
-    MissingDataError
-        If data or weights are not on this machine.
-    BenchError
-        If the score could not be computed.
-    """
-    if record["status"] == "missing-data":
-        raise MissingDataError(record["error"])
-    if record["status"] != "ok":
-        raise BenchError(record["error"])
-    resamples, key = unpack_resamples(record) or (None, None)
-    return Score(
-        value=record["score"],
-        ci_low=record["ci_low"],
-        ci_high=record["ci_high"],
-        fields={
-            k: v for k, v in record.items() if k not in ("details", "subjects", "provenance", "warnings", "resamples")
-        },
-        details=record["details"],
-        subjects=record["subjects"],
-        layers=(tuple(record.get("layers", [record["layer"]])),),
-        warnings=tuple(record["warnings"]),
-        record=record,
-        resamples=resamples,
-        resamples_key=key,
-    )
-
-
-def check_precision(precision: str) -> str:
-    """Return the precision if it is known."""
-    if precision not in ("exact", "fast"):
-        raise InputError(f"unknown precision {precision!r}; use exact or fast")
-    return precision
-
-
-def check_batch(batch_size: int | None) -> int | None:
-    """Return the batch size if it is positive."""
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"batch size {batch_size} is not allowed; use auto or a whole number of at least 1")
-    return batch_size
-
-
-def check_device(device: str) -> str:
-    """Return a device if it is known and there; ``auto`` and ``cpu`` import no torch."""
-    if device in ("auto", "cpu"):
-        return device
-    from benchmark_core.arrays import choose_device
-
-    return choose_device(device)
-
-
-def check_backend(backend: str, device: str) -> str:
-    """Return a backend if it is known and can use the device."""
-    if backend != "auto":
-        from benchmark_core.arrays import choose_backend, choose_device
-
-        choose_backend(backend, choose_device(device) if backend == "cupy" else device)
-    return backend
-
-
-def _listed(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)

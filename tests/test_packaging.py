@@ -94,6 +94,6 @@ def test_light_commands_import_nothing_heavy(command: list[str], home: Path) -> 
 
 
 def test_a_submodule_does_not_hide_the_public_function() -> None:
-    code = "import benchmark_core, benchmark_core.cli, benchmark_core.runner\nassert callable(benchmark_core.score) and callable(benchmark_core.run)"
+    code = "import benchmark_core, benchmark_core.cli, benchmark_core.api\nassert callable(benchmark_core.score) and callable(benchmark_core.run)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
