@@ -134,7 +134,8 @@ def print_leaderboard(rows: Sequence[Mapping[str, Any]]) -> None:
         print(f"{benchmark}, {metric}")
         contest = [row["in_best_set"] for row in members if row.get("in_best_set") is not None]
         marks = {True: "*", False: " ", None: " "} if len(contest) > 1 else dict.fromkeys((True, False, None), "")
-        headings = ["model", "score", "95 % interval", "ceiling", "r", "layer", "features"]
+        # The layer last: a name may be cut to the width of a terminal, a number may not.
+        headings = ["model", "score", "95 % interval", "ceiling", "r", "features", "layer"]
         lines = [
             [
                 model_name(row, row["model"] or NOBODY),
@@ -142,8 +143,8 @@ def print_leaderboard(rows: Sequence[Mapping[str, Any]]) -> None:
                 interval(row),
                 number(row["ceiling"]),
                 number(row["r_neuroid"]),
-                str(row["layer"]) or NOBODY,
                 "-" if row["n_features"] is None else str(row["n_features"]),
+                str(row["layer"]) or NOBODY,
             ]
             for row in members
         ]

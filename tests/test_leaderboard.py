@@ -213,6 +213,19 @@ def test_the_table_marks_the_best_set(capsys: pytest.CaptureFixture[str]) -> Non
     assert "* cannot be told from the best" in text
 
 
+def test_no_number_is_cut_where_the_terminal_is_narrow(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = leaderboard([record("m", 0.2)])[0] | {"n_features": 10800, "layer": "a.layer.with.a.rather.long.name"}
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "72")
+    print_leaderboard([row])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("m "))
+    assert len(line) == 72
+    assert " 10800  " in line
+    assert line.endswith("…")
+
+
 def test_resamples_are_read_as_written(tmp_path: Path) -> None:
     values = np.random.Generator(np.random.Philox(1)).standard_normal(1000)
     values[3] = np.nan
