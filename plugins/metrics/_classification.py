@@ -138,10 +138,12 @@ def evaluations_of(
         return found_folds
     few = sorted(name for name, count in counts.items() if count < n_folds)
     if few:
+        fewest = min(counts.values())
+        instead = f", or use fewer folds, e.g. classification:folds={fewest}" if fewest > 1 else ""
         raise InputError(
             f"{n_folds} folds need {n_folds} labelled test stimuli of every category, but {few[0]!r} has {counts[few[0]]}"
-            f"{f' (and {len(few) - 1} more have too few)' if len(few) > 1 else ''}; add stimuli, leave the category "
-            f"out, or use fewer folds, e.g. classification:folds={max(2, min(counts.values()))}"
+            f"{f' (and {len(few) - 1} more have too few)' if len(few) > 1 else ''}; add stimuli or leave the "
+            f"category out{instead}"
         )
     (fold,), (ids,) = splits.folds, labelled
     return [

@@ -214,6 +214,10 @@ def test_bad_input() -> None:
     with pytest.raises(InputError, match=r"'glacier' has 3; add .*classification:folds=3"):
         score(features, rare)
     assert score(features, rare, folds=3).value is not None
+    lone = labels.astype(object)
+    lone[np.flatnonzero(tested)[0]] = "glacier"
+    with pytest.raises(InputError, match=r"'glacier' has 1; add stimuli or leave the category out$"):
+        score(features, lone)
     with pytest.raises(InputError, match="no test stimulus has a label"):
         score(features, np.where(tested, "", labels))
     layer = Representation.from_features(features, sorted(IDS))
