@@ -76,3 +76,10 @@ def test_a_metric_of_the_target_alone_needs_no_model(registry: Registry) -> None
     assert [cell.name for cell in cells] == ["ceiling on d.b"]
     with pytest.raises(InputError, match="name at least one model"):
         make_plan(registry, [], ["d.b"], metric=["ceiling", "there"])
+
+
+def test_models_named_for_a_metric_that_takes_none_are_left_out_with_a_note(registry: Registry) -> None:
+    cells, notes = make_plan(registry, ["m"], ["d.b"], metric="ceiling")
+    assert [cell.models for cell in cells] == [()]
+    assert notes == ["ceiling takes no model: m left out"]
+    assert make_plan(registry, ["m"], ["d.b"], metric=["there", "ceiling"])[1] == []
