@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import shutil
+import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -245,10 +248,24 @@ def print_information(document: Mapping[str, Any]) -> None:
             (p["name"], "-" if p["value"] is None else format_value(p["value"]), p["allowed"], p["help"])
             for p in document["parameters"]
         ]
-        print_table(("parameter", "value", "allowed", "meaning"), rows)
+        _print_parameters(rows)
         print()
     print(f"  defined in {document['origin']}")
     print(f"  example: {document['example']}")
+
+
+def _print_parameters(rows: Sequence[tuple[str, str, str, str]]) -> None:
+    """Print a table, or, where a terminal is too narrow for it, each parameter with its meaning on lines of its own."""
+    headings = ("parameter", "value", "allowed", "meaning")
+    width = sum(max(len(row[i]) for row in (headings, *rows)) + 2 for i in range(4)) - 2
+    limit = shutil.get_terminal_size().columns
+    if not sys.stdout.isatty() or width <= limit:
+        print_table(headings, rows)
+        return
+    for name, value, allowed, meaning in rows:
+        print(f"{name} ({value})")
+        for text in (meaning, f"allowed: {allowed}"):
+            print(textwrap.fill(text, max(limit, 20), initial_indent="  ", subsequent_indent="    "))
 
 
 def data_listing(registry: Registry) -> dict[str, Any]:
