@@ -81,6 +81,8 @@ def _reason(path: Path, error: Exception) -> str:
         return "it is cut short"
     if "weights_only" in str(error) or "Weights only" in str(error):
         return "it holds more than tensors, which may be code"
+    if not start.startswith((b"PK", b"\x80")):  # an archive, or the older form's first pickle
+        return "it is not a file that torch has saved"
     return _first_line(error)
 
 

@@ -90,6 +90,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes], list[str]]] = {
     "a web page": ("w.pth", lambda: b"<!DOCTYPE html><html>404</html>", ["(it is a web page)"]),
     "a web page as safetensors": ("w.safetensors", lambda: b"<html>404</html>", ["(it is a web page)"]),
     "empty": ("w.pt", lambda: b"", ["(it is empty)"]),
+    "another file": ("w.pth", lambda: b"hello world" * 100, ["(it is not a file that torch has saved)"]),
     "code": ("w.pth", lambda: pickle.dumps(Payload(Path("ran"))), ["more than tensors, which may be code"]),
     "another network": (
         "w.safetensors",
