@@ -35,7 +35,7 @@ def compute(
     *,
     groups: Mapping[str, str] | None = None,
     debiased: bool = False,
-    stimuli: Stimuli = "all",
+    stimuli: Stimuli = "test",
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> Score:
@@ -44,8 +44,8 @@ def compute(
     Parameters
     ----------
     representations
-        One mapping from layer to representation. A single layer is scored on all stimuli; of several each fold of each
-        subject takes the one that aligns best on its training stimuli, and test stimuli are scored.
+        One mapping from layer to representation. Of several layers each fold of each subject takes the one that aligns
+        best on its training stimuli, and test stimuli are scored.
     target
         Responses; their mean over repetitions is compared, in their own units.
     splits
@@ -55,7 +55,7 @@ def compute(
     debiased
         Use the unbiased estimate of HSIC; see :func:`benchmark_core.alignment.alignment`.
     stimuli
-        ``all``, or the ``test`` stimuli of each fold, averaged over folds.
+        The ``test`` stimuli of each fold, averaged over folds; or ``all``, for a single layer.
     n_bootstrap, seed
         Number and seed of the bootstrap resamples of stimuli.
 

@@ -53,7 +53,7 @@ def compute(
     distance: Distance = "correlation",
     compare: Comparison = "spearman",
     target_distance: TargetDistance = "same",
-    stimuli: Stimuli = "all",
+    stimuli: Stimuli = "test",
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> Score:
@@ -62,8 +62,8 @@ def compute(
     Parameters
     ----------
     representations
-        One mapping from layer to representation. A single layer is scored on all stimuli; of several each fold of each
-        subject takes the one that compares best on its training stimuli, and test stimuli are scored.
+        One mapping from layer to representation. Of several layers each fold of each subject takes the one that compares
+        best on its training stimuli, and test stimuli are scored.
     target
         RDMs, averaged over the sessions of a subject; or responses, of which RDMs are made.
     splits
@@ -79,7 +79,7 @@ def compute(
         cross-validated over repetitions (:func:`benchmark_core.dissimilarity.crossvalidated_rdm`), the first normalised by
         the noise covariance of all stimuli's repetitions.
     stimuli
-        ``all``, or the ``test`` stimuli of each fold, averaged over folds.
+        The ``test`` stimuli of each fold, averaged over folds; or ``all``, for a single layer.
     n_bootstrap, seed
         Number and seed of the bootstrap resamples of stimuli.
 

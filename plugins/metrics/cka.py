@@ -24,9 +24,9 @@ def register_metrics() -> list[MetricSpec]:
                 Parameter(
                     "stimuli",
                     "str",
-                    "all",
-                    choices=("all", "test"),
-                    help="all stimuli, or each fold's test stimuli (always so where a layer is chosen)",
+                    "test",
+                    choices=("test", "all"),
+                    help="each fold's test stimuli, or all stimuli (where no layer is chosen)",
                 ),
                 Parameter("n_bootstrap", "int", 1000, minimum=100, maximum=100_000, help="number of resamples"),
                 Parameter("seed", "int", 0, minimum=0, help="seed of the resamples, the same for every model"),

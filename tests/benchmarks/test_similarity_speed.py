@@ -32,7 +32,9 @@ def test_rsa(benchmark: Any, n: int, compare: Any) -> None:
     layer, target = world(n)
     splits = KFold(k=5).assign(target.stimulus_ids)
     result = benchmark.pedantic(
-        lambda: _rsa.compute([{"layer": layer}], target, splits, compare=compare), rounds=3, warmup_rounds=1
+        lambda: _rsa.compute([{"layer": layer}], target, splits, compare=compare, stimuli="all"),
+        rounds=3,
+        warmup_rounds=1,
     )
     assert result.resamples.shape == (1000,)
 
@@ -43,6 +45,8 @@ def test_cka(benchmark: Any, n: int) -> None:
     layer, target = world(n)
     splits = KFold(k=5).assign(target.stimulus_ids)
     result = benchmark.pedantic(
-        lambda: _cka.compute([{"layer": layer}], target, splits, debiased=True), rounds=3, warmup_rounds=1
+        lambda: _cka.compute([{"layer": layer}], target, splits, debiased=True, stimuli="all"),
+        rounds=3,
+        warmup_rounds=1,
     )
     assert result.resamples.shape == (1000,)

@@ -41,7 +41,7 @@ RESPONSES = Responses(
 def score(features: Any = SIGNAL, target: Any = RESPONSES, splits: Splits = FOLDS, **options: Any) -> Score:
     layers = features if isinstance(features, Mapping) else {"layer": features}
     made = {name: Representation.from_features(values, IDS, name) for name, values in layers.items()}
-    return compute([made], target, splits, **{"n_bootstrap": 200, **options})
+    return compute([made], target, splits, **{"n_bootstrap": 200, "stimuli": "all", **options})
 
 
 def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
@@ -81,7 +81,7 @@ def test_debiased_is_about_zero_for_unrelated_features() -> None:
 def test_invariances(seed: int, debiased: bool, n_features: int) -> None:
     """Rotation, scale and translation of features, and the order of stimuli."""
     random = generator(seed)
-    features, options = SIGNAL[:, :n_features], {"debiased": debiased, "n_bootstrap": 100}
+    features, options = SIGNAL[:, :n_features], {"debiased": debiased, "n_bootstrap": 100, "stimuli": "all"}
     plain = score(features, **options)
     rotation = ortho_group.rvs(n_features, random_state=np.random.RandomState(seed % 1000))
     for same in (features @ rotation, 9 * features, features + random.standard_normal(n_features)):

@@ -58,7 +58,7 @@ RESPONSES = recorded()
 def score(features: Any = SIGNAL, target: Any = TARGET, splits: Splits = FOLDS, **options: Any) -> Score:
     layers = features if isinstance(features, Mapping) else {"layer": features}
     made = {name: Representation.from_features(values, IDS, name) for name, values in layers.items()}
-    return compute([made], target, splits, **{"n_bootstrap": 200, **options})
+    return compute([made], target, splits, **{"n_bootstrap": 200, "stimuli": "all", **options})
 
 
 def upper(rdm: np.ndarray) -> np.ndarray:
@@ -112,6 +112,14 @@ def test_test_stimuli_within_folds() -> None:
     assert result.details["n_pairs"]["A"] == sum(len(r) * (len(r) - 1) // 2 for r in rows)
     bounds = [noise_ceiling([rdm[np.ix_(r, r)] for rdm in TARGET.values], "spearman") for r in rows]
     assert result.details["ceiling_upper"] == pytest.approx(np.mean([b[1] for b in bounds if b]))
+
+
+def test_by_default_models_with_one_layer_and_with_several_are_scored_on_the_same_stimuli() -> None:
+    layers = {name: Representation.from_features(values, IDS, name) for name, values in (("a", SIGNAL), ("b", NOISE))}
+    one, two = compute([{"a": layers["a"]}], TARGET, FOLDS), compute([layers], TARGET, FOLDS)
+    assert one.details["stimuli"] == two.details["stimuli"] == "test"
+    assert one.resamples_key == two.resamples_key
+    assert two.warnings == ()
 
 
 def test_layers_are_chosen_on_training_stimuli() -> None:
@@ -323,7 +331,7 @@ def test_registered() -> None:
     (spec,) = register_metrics()
     assert spec.accepts == ("responses", "rdms")
     registry = Registry(installed=False)
-    resolved = registry.metric("rsa:stimuli=all,compare=pearson,distance=euclidean")
+    resolved = registry.metric("rsa:stimuli=test,compare=pearson,distance=euclidean")
     assert resolved.identifier == "rsa:compare=pearson,distance=euclidean"
     assert {registry.benchmark(f"kriegeskorte92.{part}").metric for part in ("mIT", "hIT")} == {"rsa"}
     with pytest.raises(InputError, match="tau"):
@@ -344,7 +352,9 @@ def test_monkey_and_human_it_agree_as_published(real_data: Path) -> None:
     centre = np.eye(92) - 1 / 92
     eigenvalues, vectors = np.linalg.eigh(-centre @ monkey.average() @ centre / 2)
     layer = Representation.from_features(vectors * np.sqrt(np.maximum(eigenvalues, 0)), monkey.stimulus_ids)
-    result = compute([{"monkey": layer}], human, KFold(k=5).assign(human.stimulus_ids), distance="sqeuclidean")
+    result = compute(
+        [{"monkey": layer}], human, KFold(k=5).assign(human.stimulus_ids), distance="sqeuclidean", stimuli="all"
+    )
     expected = [
         spearmanr(upper(monkey.average()), upper(human.of_subject(s).average())).statistic for s in human.subject_names
     ]

@@ -35,12 +35,12 @@ def sample(seed: int, n: int, share: float, noise: float) -> tuple[Representatio
 
 
 CASES = [
-    ("rsa", {}, 92, 0.5, 2.0),
-    ("rsa", {}, 92, 0.0, 2.0),
-    ("rsa", {}, 40, 0.5, 2.0),
+    ("rsa", {"stimuli": "all"}, 92, 0.5, 2.0),
+    ("rsa", {"stimuli": "all"}, 92, 0.0, 2.0),
+    ("rsa", {"stimuli": "all"}, 40, 0.5, 2.0),
     ("rsa", {"stimuli": "test"}, 92, 0.5, 2.0),
-    ("rsa", {"distance": "euclidean", "compare": "pearson"}, 92, 0.5, 2.0),
-    ("rsa", {"compare": "kendall"}, 92, 0.5, 8.0),
+    ("rsa", {"stimuli": "all", "distance": "euclidean", "compare": "pearson"}, 92, 0.5, 2.0),
+    ("rsa", {"stimuli": "all", "compare": "kendall"}, 92, 0.5, 8.0),
     (
         "rsa",
         {"distance": "sqeuclidean", "target_distance": "crossnobis", "compare": "whitened-cosine"},
@@ -48,9 +48,9 @@ CASES = [
         0.5,
         8.0,
     ),
-    ("cka", {}, 92, 0.5, 2.0),
-    ("cka", {"debiased": True}, 92, 0.5, 2.0),
-    ("cka", {"debiased": True}, 40, 0.0, 2.0),
+    ("cka", {"stimuli": "all"}, 92, 0.5, 2.0),
+    ("cka", {"stimuli": "all", "debiased": True}, 92, 0.5, 2.0),
+    ("cka", {"stimuli": "all", "debiased": True}, 40, 0.0, 2.0),
 ]
 
 
