@@ -64,7 +64,14 @@ def data_fetch(
             else "; it needs no download"
         )
         raise InputError(f"dataset {name!r} cannot be downloaded{hint}")
-    parts = import_target(dataset.fetcher)(say)
+    try:
+        parts = import_target(dataset.fetcher)(say)
+    except MissingDataError as error:
+        if dataset.importer is None:
+            raise
+        raise MissingDataError(
+            f"{error}; files that you got another way are taken by: bench data import {name} --from DIR"
+        ) from None
     print(f"{name}: {', '.join(parts)} ready")
 
 

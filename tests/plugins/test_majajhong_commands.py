@@ -80,6 +80,7 @@ def test_fetch_that_fails_leaves_no_data(home: Path, server: Server, fault: str,
     result = bench("data", "fetch", "majajhong", status=3)
     error = result.stderr.splitlines()[-1]
     assert error.startswith(f"error: cannot download {server.url}/{ZIP}")
+    assert error.endswith("bench data import majajhong --from DIR")
     assert words in error
     assert not (home / "data" / "majajhong").exists()
 
