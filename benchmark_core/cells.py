@@ -96,11 +96,8 @@ def make_plan(
     for spec, from_glob in chosen_benchmarks:
         for resolved in named if named is not None else _own_metric(registry, spec, from_glob, notes):
             low, high = resolved.spec.n_models
-            if spec.target_kind not in resolved.spec.accepts:
-                problem = (
-                    f"{resolved.identifier} cannot score {spec.name}: "
-                    f"it accepts {' or '.join(resolved.spec.accepts)}, not {spec.target_kind}"
-                )
+            problem = _mismatch(resolved, spec)
+            if problem:
                 if not from_glob:
                     raise InputError(problem)
                 notes.append(f"skipped: {problem}")
@@ -120,6 +117,19 @@ def make_plan(
         notes.append(f"{metrics} takes no model: {', '.join(m.identifier for m in chosen_models)} left out")
     order = {m.identifier: i for i, m in enumerate(chosen_models)}
     return sorted(cells.values(), key=lambda c: order[c.models[0].identifier] if c.models else -1), notes
+
+
+def _mismatch(metric: Resolved, benchmark: BenchmarkSpec) -> str:
+    """Say why a metric, with its parameters, cannot score a benchmark; an empty text if it can."""
+    if benchmark.target_kind not in metric.spec.accepts:
+        accepted = " or ".join(metric.spec.accepts)
+        return f"{metric.identifier} cannot score {benchmark.name}: it accepts {accepted}, not {benchmark.target_kind}"
+    if metric.spec.check is not None:
+        try:
+            metric.spec.check(metric.parameters, benchmark.target_kind)
+        except InputError as error:
+            return f"{metric.identifier} cannot score {benchmark.name}: {error}"
+    return ""
 
 
 def _takes_no_model(metric: Resolved) -> bool:

@@ -353,6 +353,9 @@ class MetricSpec:
         Kinds of target it can score.
     n_models
         Smallest and largest number of models it takes; (0, 0) for a metric of the target alone.
+    check
+        ``check(parameters, target_kind)`` raises :class:`InputError` for parameters that do not go together, or not with
+        that kind of target. It is called before anything is computed, so it must be light.
     metadata
         Columns of the stimuli's metadata that scores depend on (``object_name``, say), or a function of the parameters
         returning them. Where the stimulus set has any of them, ``compute`` gets ``metadata``, {column: {stimulus_id:
@@ -382,6 +385,7 @@ class MetricSpec:
     parameters: tuple[Parameter, ...] = ()
     accepts: tuple[TargetKind, ...] = ("responses",)
     n_models: tuple[int, int] = (1, 1)
+    check: Callable[[Mapping[str, Any], TargetKind], None] | None = None
     metadata: tuple[str, ...] | Callable[..., Sequence[str]] = ()
     components: str = ""
     standardise: str = ""

@@ -83,3 +83,21 @@ def test_models_named_for_a_metric_that_takes_none_are_left_out_with_a_note(regi
     assert [cell.models for cell in cells] == [()]
     assert notes == ["ceiling takes no model: m left out"]
     assert make_plan(registry, ["m"], ["d.b"], metric=["there", "ceiling"])[1] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "words"),
+    [
+        ("simulated.V4", "encoding:preset=brainscore-pls,components=3", "a recipe of its own, without components"),
+        ("kriegeskorte92.mIT", "rsa:target_distance=crossnobis", "target_distance=crossnobis is for responses"),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_refused_before_anything_is_computed(
+    name: str, metric: str, words: str
+) -> None:
+    registry = Registry(installed=False)
+    with pytest.raises(InputError, match=words):
+        make_plan(registry, ["pixels"], [name], metric=metric)
+    _, notes = make_plan(registry, ["pixels"], [name.replace("V4", "*").replace("mIT", "*")], metric=metric)
+    assert all(words in note for note in notes)
+    assert notes

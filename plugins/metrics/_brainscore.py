@@ -31,7 +31,7 @@ from plugins.metrics._brainscore_recipe import (
     random_splits,
 )
 from plugins.metrics._predictivity import check_groups, mean_of, nanmean, numbers
-from plugins.metrics.encoding import PRESETS, register_metrics
+from plugins.metrics.encoding import PRESETS, check
 
 PLS, RIDGE = PRESETS
 
@@ -81,7 +81,7 @@ def compute_preset(
     InputError
         Where stimulus ids do not match, other parameters are given, or the stimuli do not allow these splits.
     """
-    _check_alone(preset, options)
+    check({"preset": preset, **options})
     if len(representations) != 1 or not representations[0]:
         raise InputError(
             f"the metric encoding takes one model with at least one layer, not {len(representations)} models"
@@ -168,22 +168,6 @@ _DETAILS = (
     "standard_error",
     "score_unceiled",
 )
-
-
-def _check_alone(preset: str, options: Mapping[str, Any]) -> None:
-    """Check that nothing else was asked for.
-
-    Raises
-    ------
-    InputError
-        Naming what was.
-    """
-    (spec,) = register_metrics()
-    others = [p.name for p in spec.parameters if p.name in options and options[p.name] != p.default]
-    if others:
-        raise InputError(
-            f"encoding:preset={preset} is a recipe of its own, without {' and '.join(others)}; leave out one or the other"
-        )
 
 
 def _best_layer(fits: Mapping[str, Sequence[SplitFit]], number: int, first: str) -> str:

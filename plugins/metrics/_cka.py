@@ -34,7 +34,7 @@ def compute(
     splits: Splits,
     *,
     groups: Mapping[str, str] | None = None,
-    debiased: bool = False,
+    debiased: bool = True,
     stimuli: Stimuli = "test",
     n_bootstrap: int = 1000,
     seed: int = 0,

@@ -19,7 +19,10 @@ def register_metrics() -> list[MetricSpec]:
             accepts=("responses",),
             parameters=(
                 Parameter(
-                    "debiased", "bool", False, help="unbiased estimate, around 0 for unrelated features however many"
+                    "debiased",
+                    "bool",
+                    True,
+                    help="unbiased estimate, around 0 for unrelated features; the usual one grows with few stimuli",
                 ),
                 Parameter(
                     "stimuli",

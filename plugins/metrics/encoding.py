@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from benchmark_core.errors import InputError
 from benchmark_core.hookspecs import hookimpl
 from benchmark_core.identifiers import Parameter
 from benchmark_core.specs import MetricSpec
@@ -15,6 +19,19 @@ def metadata(preset: str | None = None, **_: object) -> tuple[str, ...]:
     return ("object_name",) if preset else ()
 
 
+def check(parameters: Mapping[str, Any], target_kind: str = "responses") -> None:
+    """Check that nothing else is asked for beside a preset."""
+    if parameters.get("preset") is None:
+        return
+    (spec,) = register_metrics()
+    others = [p.name for p in spec.parameters if p.name != "preset" and parameters.get(p.name, p.default) != p.default]
+    if others:
+        raise InputError(
+            f"encoding:preset={parameters['preset']} is a recipe of its own, without {' and '.join(others)}; "
+            "leave out one or the other"
+        )
+
+
 @hookimpl
 def register_metrics() -> list[MetricSpec]:
     """Return the metric's spec."""
@@ -25,6 +42,7 @@ def register_metrics() -> list[MetricSpec]:
             compute="plugins.metrics._encoding:compute",
             combine="plugins.metrics._combination:combine_subjects",
             accepts=("responses",),
+            check=check,
             metadata=metadata,
             parameters=(
                 Parameter(

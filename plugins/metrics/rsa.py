@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from benchmark_core.errors import InputError
 from benchmark_core.hookspecs import hookimpl
 from benchmark_core.identifiers import Parameter
 from benchmark_core.specs import MetricSpec
 
 DISTANCES = ("correlation", "euclidean", "sqeuclidean", "cosine")
+
+
+def check(parameters: Mapping[str, Any], target_kind: str) -> None:
+    """Check that dissimilarities of responses are asked for where there are responses."""
+    wanted = parameters["target_distance"]
+    if target_kind == "rdms" and wanted != "same":
+        raise InputError(f"rsa:target_distance={wanted} is for responses; RDMs are compared as they are: leave it out")
 
 
 @hookimpl
@@ -19,6 +30,7 @@ def register_metrics() -> list[MetricSpec]:
             compute="plugins.metrics._rsa:compute",
             combine="plugins.metrics._similarity:combine_subjects",
             accepts=("responses", "rdms"),
+            check=check,
             parameters=(
                 Parameter(
                     "distance",

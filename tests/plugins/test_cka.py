@@ -41,7 +41,7 @@ RESPONSES = Responses(
 def score(features: Any = SIGNAL, target: Any = RESPONSES, splits: Splits = FOLDS, **options: Any) -> Score:
     layers = features if isinstance(features, Mapping) else {"layer": features}
     made = {name: Representation.from_features(values, IDS, name) for name, values in layers.items()}
-    return compute([made], target, splits, **{"n_bootstrap": 200, "stimuli": "all", **options})
+    return compute([made], target, splits, **{"n_bootstrap": 200, "stimuli": "all", "debiased": False, **options})
 
 
 def linear_cka(x: np.ndarray, y: np.ndarray) -> float:

@@ -48,7 +48,7 @@ CASES = [
         0.5,
         8.0,
     ),
-    ("cka", {"stimuli": "all"}, 92, 0.5, 2.0),
+    ("cka", {"stimuli": "all", "debiased": False}, 92, 0.5, 2.0),
     ("cka", {"stimuli": "all", "debiased": True}, 92, 0.5, 2.0),
     ("cka", {"stimuli": "all", "debiased": True}, 40, 0.0, 2.0),
 ]
