@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import special_ortho_group
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -86,6 +88,29 @@ def test_agrees_with_scikit_learn_on_the_features(n_features: int, k: int, separ
 
 def truth(result: Score, labels: np.ndarray) -> np.ndarray:
     return labels[result.arrays["stimulus"]]
+
+
+@settings(max_examples=12)
+@given(
+    seed=st.integers(0, 2**31),
+    n_features=st.sampled_from([8, 50, 120]),
+    scale=st.sampled_from([1e-4, 0.3, 1e4]),
+    shift=st.floats(-100, 100),
+)
+def test_rotation_scale_translation_and_order_do_not_matter(
+    seed: int, n_features: int, scale: float, shift: float
+) -> None:
+    # Nearest means: which of nearly equal probabilities a regression takes that stops early is up to rounding.
+    options: dict[str, Any] = {"classifier": "nearest-centroid", "n_bootstrap": 100}
+    features, labels = world(n_features, seed=seed)
+    before = score(features, labels, **options)
+    turned = scale * (features + shift) @ special_ortho_group.rvs(n_features, random_state=seed % 1000)
+    order = generator(seed + 1).permutation(len(IDS))
+    ids = [sorted(IDS)[i] for i in order]
+    layer = Representation.from_features(turned[order], ids, "layer")
+    after = compute([{"layer": layer}], Labels(tuple(ids), tuple(labels[order])), SPLIT, **options)
+    assert after.details["accuracy_by_fold"] == before.details["accuracy_by_fold"]
+    assert (after.ci_low, after.ci_high) == pytest.approx((before.ci_low, before.ci_high))
 
 
 @pytest.mark.parametrize("change", ["scale", "shift", "rotation", "order"])
