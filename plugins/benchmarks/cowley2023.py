@@ -15,7 +15,7 @@ from benchmark_core import datasets
 from benchmark_core.hookspecs import hookimpl
 from benchmark_core.specs import BenchmarkSpec, DatasetSpec
 from benchmark_core.splits import KFold
-from benchmark_core.variants import demonstration
+from benchmark_core.variants import demonstration, with_shuffled_pixels
 
 REFERENCE = "Cowley, Stan, Pillow & Smith (2023), Compact deep neural network models of visual cortex, bioRxiv"
 
@@ -92,7 +92,7 @@ def _benchmark(name: str, session: Session) -> BenchmarkSpec:
 
 @hookimpl
 def register_benchmarks() -> Iterable[BenchmarkSpec]:
-    """Return one benchmark for each session, and one of a tenth of the first."""
+    """Return one benchmark for each session; of the first, also a tenth, and all of it with shuffled pixels."""
     names = ("cowley2023.V4", "cowley2023.V4-201025", "cowley2023.V4-210224")
     found = [_benchmark(name, session) for name, session in zip(names, SESSIONS, strict=True)]
-    return [*found, demonstration(found[0], 64)]
+    return [*found, demonstration(found[0], 64), with_shuffled_pixels(found[0])]

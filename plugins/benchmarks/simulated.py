@@ -16,6 +16,7 @@ from benchmark_core.errors import MissingDataError
 from benchmark_core.hookspecs import hookimpl
 from benchmark_core.specs import BenchmarkSpec, DatasetSpec
 from benchmark_core.splits import KFold
+from benchmark_core.variants import with_shuffled_pixels
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -69,18 +70,17 @@ def true_rates() -> xr.DataArray:
 
 @hookimpl
 def register_benchmarks() -> Iterable[BenchmarkSpec]:
-    """Return the simulated benchmark."""
-    return [
-        BenchmarkSpec(
-            name="simulated.V4",
-            version=1,
-            stimuli=stimuli,
-            target=target,
-            target_hash=target_hash,
-            splits=KFold(k=5, seed=0),
-            needs=(DATASET,),
-            simulated=True,
-            description="Simulated V4-like units, 370 photograph crops, 10 repetitions; built on first use",
-            reference="Energy model: Adelson & Bergen (1985); divisive normalisation: Heeger (1992)",
-        )
-    ]
+    """Return the simulated benchmark, and its variant with shuffled pixels."""
+    plain = BenchmarkSpec(
+        name="simulated.V4",
+        version=1,
+        stimuli=stimuli,
+        target=target,
+        target_hash=target_hash,
+        splits=KFold(k=5, seed=0),
+        needs=(DATASET,),
+        simulated=True,
+        description="Simulated V4-like units, 370 photograph crops, 10 repetitions; built on first use",
+        reference="Energy model: Adelson & Bergen (1985); divisive normalisation: Heeger (1992)",
+    )
+    return [plain, with_shuffled_pixels(plain)]

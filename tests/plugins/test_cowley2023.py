@@ -388,15 +388,17 @@ def test_benchmarks_are_declared_without_heavy_imports() -> None:
         "cowley2023.V4-201025",
         "cowley2023.V4-210224",
         "cowley2023.V4-demo",
+        "cowley2023.V4-shuffled",
     ]
 
 
 def test_benchmarks_point_to_their_sessions(home: Path, source: Path) -> None:
     run(source)
-    trials, averages, absent, demo = register_benchmarks()
+    trials, averages, absent, demo, shuffled = register_benchmarks()
     with pytest.raises(InputError, match=r"V4-demo takes 64 of cowley2023.V4's stimuli, which are only 6"):
         demo.stimuli()
-    assert len(trials.stimuli()) == 6
+    assert len(trials.stimuli()) == len(shuffled.stimuli()) == 6
+    assert trials.stimuli().manifest_hash != shuffled.stimuli().manifest_hash
     assert trials.target().has_trials
     assert trials.target_hash is not None
     assert trials.target_hash() == trials.target().hash

@@ -46,7 +46,7 @@ def here(built: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_benchmark_is_marked_and_whole(here: Path) -> None:
-    (benchmark,) = simulated.register_benchmarks()
+    benchmark = simulated.register_benchmarks()[0]
     stimuli, responses = benchmark.stimuli(), benchmark.target()
     assert benchmark.simulated
     assert all(dataset.simulated for dataset in benchmark.needs)
@@ -63,7 +63,7 @@ def test_keys_need_neither_numpy_nor_netcdf(here: Path) -> None:
     code = (
         "import sys\n"
         "from plugins.benchmarks import simulated\n"
-        "(b,) = simulated.register_benchmarks()\n"
+        "b, _ = simulated.register_benchmarks()\n"
         "print(b.stimuli().manifest_hash, b.target_hash(), b.splits(b.stimuli()).hash)\n"
         "heavy = {'numpy', 'pandas', 'xarray', 'PIL', 'skimage', 'sklearn', 'torch'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
@@ -120,7 +120,7 @@ def test_flat_crops_are_left_out_and_the_rest_capped() -> None:
 
 
 def test_folds_keep_photographs_together_and_are_balanced(here: Path) -> None:
-    (benchmark,) = simulated.register_benchmarks()
+    benchmark = simulated.register_benchmarks()[0]
     stimuli = benchmark.stimuli()
     group = dict(zip(stimuli.stimulus_ids, stimuli.groups or (), strict=True))
     folds = benchmark.splits(stimuli).folds
