@@ -20,6 +20,7 @@ import torch
 
 from benchmark_core.errors import BenchError, InputError, ModelError
 from benchmark_core.preprocessing import Preprocessing
+from benchmark_core.profiling import stage
 from benchmark_core.provenance import peak_rss
 from benchmark_core.spool import Spool
 from benchmark_core.stimuli import StimulusSet, name_ids
@@ -143,7 +144,9 @@ def extract(
                         outputs, first = first, None
                     else:
                         ids = [stimuli.stimulus_ids[i] for i in positions]
-                        outputs, fits = _forward(model, next(source), layers, device, ids, fits)
+                        with stage("decoding"):
+                            images = next(source)
+                        outputs, fits = _forward(model, images, layers, device, ids, fits)
                     sizes = _same_sizes(sizes, outputs, stimuli.stimulus_ids[positions[0]])
                     parts.append(outputs)
                     done += len(positions)
@@ -153,7 +156,8 @@ def extract(
                 spool.write(chunk, whole, time.perf_counter() - started)
                 started = time.perf_counter()
         finally:
-            source.close()
+            with stage("decoding"):
+                source.close()
     return spool
 
 
@@ -235,6 +239,7 @@ def numeric_policy(precision: Precision) -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
+@stage("forward")
 def _forward(
     model: Model, images: torch.Tensor, layers: Sequence[str], device: str, stimulus_ids: Sequence[str], fits: int
 ) -> tuple[dict[str, np.ndarray], int]:
@@ -323,6 +328,7 @@ class _Batches(torch.utils.data.Dataset[Any]):
             return error
 
 
+@stage("decoding")
 def _input(stimuli: StimulusSet, preprocessing: Preprocessing, position: int) -> np.ndarray:
     """Return one image as a model's input; whatever goes wrong names the stimulus."""
     image = stimuli.image(position)

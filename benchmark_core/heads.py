@@ -21,6 +21,7 @@ from benchmark_core import spool as spools
 from benchmark_core.errors import ModelError
 from benchmark_core.extraction import Precision, check_disk, numeric_policy
 from benchmark_core.joined_spool import JoinedSpool
+from benchmark_core.profiling import stage
 from benchmark_core.spool import Spool
 
 STEM = "stem"
@@ -115,6 +116,7 @@ class HeadBlocks:
             for start in range(0, features.shape[1], spools.BLOCK):
                 yield unit * per_unit + start, features[:, start : start + spools.BLOCK]
 
+    @stage("head")
     def _generate(self, first: int, last: int) -> np.ndarray:
         """Return the features of some units for all stimuli, (n, (last - first) * features_per_unit)."""
         width = (last - first) * self.model.features_per_unit
@@ -166,7 +168,7 @@ def spool_whole(
     for chunk in spool.absent():
         started = time.perf_counter()
         stem = torch.from_numpy(stems.read(chunk, STEM)).to(device)
-        with numeric_policy(precision):
+        with stage("head"), numeric_policy(precision):
             features = model.head(stem, 0, units).to("cpu", torch.float32).numpy()
         if features.shape != (len(stem), width):
             raise ModelError(f"head(0, {units}) has shape {features.shape}; expected ({len(stem)}, {width})")

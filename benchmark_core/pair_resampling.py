@@ -11,7 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmark_core.profiling import stage
 
+
+@stage("bootstrap")
 def resampled_deviations(influence: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return by how much a statistic differs from its estimate in each resample, to first order.
 

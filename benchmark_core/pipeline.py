@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark_core.errors import BenchError, MissingDataError, ModelError
 from benchmark_core.keys import representation_key
 from benchmark_core.preprocessing import Preprocessing
+from benchmark_core.profiling import note, stage
 from benchmark_core.provenance import peak_rss
 from benchmark_core.reduced import Wanted
 from benchmark_core.specs import Resolved, import_target
@@ -210,6 +211,7 @@ class Pipeline:
         missing = [layer for layer in layers if layer not in found]
         if missing:
             raise BenchError(f"the store {self.store.root} lost layer {missing[0]!r} of {model.identifier}; run again")
+        note(layers=len(layers))
         return {layer: found[layer] for layer in layers}
 
     def provenance(self, spool: Spool | JoinedSpool, layers: Sequence[str], kernel_seconds: float) -> dict[str, Any]:
@@ -224,6 +226,7 @@ class Pipeline:
             "peak_rss_bytes": peak_rss(),
         }
 
+    @stage("store read")
     def _read(self, keys: dict[str, str], wanted: Wanted) -> dict[str, tuple[Representation, dict[str, Any]]]:
         from benchmark_core.representation import Representation
         from benchmark_core.stored_representation import if_large
@@ -260,6 +263,7 @@ class Pipeline:
                 while left:
                     layer = left[0]
                     started = time.perf_counter()
+                    note(layers_computed=1)
                     representation = wanted.from_spool(
                         spool,
                         layer,
@@ -272,7 +276,8 @@ class Pipeline:
                         ),
                     )
                     provenance = self.provenance(spool, together, time.perf_counter() - started)
-                    held = wanted.keep(representation, provenance, self.store, len(keys))
+                    with stage("store write"):
+                        held = wanted.keep(representation, provenance, self.store, len(keys))
                     self._held[keys[layer]] = held, provenance
                     del left[0]
                 break
@@ -342,6 +347,7 @@ class Pipeline:
             self.store.remove_spool(key)
         self._shared_spools.clear()
 
+    @stage("weights")
     def load(self, model: Resolved) -> Any:
         """Return the wrapped model on its device."""
         from benchmark_core.extraction import wrap

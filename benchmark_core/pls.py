@@ -23,6 +23,7 @@ import numpy as np
 
 from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError
+from benchmark_core.profiling import stage
 from benchmark_core.representation import Representation
 from benchmark_core.spectral import EPS
 
@@ -69,6 +70,7 @@ class PLSFit:
         return np.asarray(self.y_mean + self.predict_deviations(coordinates))
 
 
+@stage("decomposition")
 def fit_pls(
     coordinates: np.ndarray, responses: np.ndarray, n_components: int, backend: Backend | None = None
 ) -> PLSFit:
@@ -132,6 +134,7 @@ def fit_pls(
     return PLSFit(x_mean, y_mean, rotations, loadings, backend)
 
 
+@stage("prediction")
 def predict(
     representation: Representation,
     train_ids: Sequence[str],

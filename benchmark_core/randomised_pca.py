@@ -20,6 +20,7 @@ import numpy as np
 from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError
 from benchmark_core.keys import digest
+from benchmark_core.profiling import stage
 from benchmark_core.representation import Representation
 from benchmark_core.specs import Resolved
 from benchmark_core.splits import Splits
@@ -157,6 +158,7 @@ def components_key(representation_key: str, train_ids: Sequence[str], n_componen
     )
 
 
+@stage("kernel")
 def components_from_spool(
     source: Blocks,
     layer: str,

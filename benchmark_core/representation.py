@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError, ModelError
+from benchmark_core.profiling import stage
 from benchmark_core.standardised import TrainingSets, divided, standardise_held, standardised_key
 from benchmark_core.stimuli import name_ids
 
@@ -427,6 +428,7 @@ class _Sums:
         kernel = xp.zeros((n, n), dtype=xp.float64, device=backend.xp_device) if with_kernel else None
         return cls(np.zeros(n), np.zeros(n), 0.0, np.empty((n, n_held)), kernel, backend, exact)
 
+    @stage("kernel")
     def plus(self, first: int, block: np.ndarray, copy: bool = False) -> _Sums:
         """Return the sums with a block (n, b) of features from ``first`` on; in place unless ``copy``."""
         values = block.astype(np.float64)
@@ -454,6 +456,7 @@ class _Sums:
             self.exact,
         )
 
+    @stage("kernel")
     def finish(self, layer: str, stimulus_ids: Sequence[str], n_features: int, key: str) -> Representation:
         """Return the representation of the features so far."""
         narrow = n_features <= len(stimulus_ids)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmark_core.arrays import Backend
+from benchmark_core.profiling import stage
 from benchmark_core.representation import Representation
 from benchmark_core.spectral import EPS, Decomposition
 
@@ -49,6 +50,7 @@ def accuracy_problem(decomposition: Decomposition, penalty: float) -> str | None
     )
 
 
+@stage("prediction")
 def predict(
     representation: Representation,
     train_ids: Sequence[str],
@@ -86,6 +88,7 @@ def predict(
     return np.asarray(values.mean(axis=0) + predicted_deviations(decomposition, test_ids, values, penalty))
 
 
+@stage("prediction")
 def predicted_deviations(
     decomposition: Decomposition,
     test_ids: Sequence[str],
@@ -340,6 +343,7 @@ def correlations(backend: Backend, predictions: Any, responses: Any) -> np.ndarr
     return backend.to_numpy(xp.where(silent, xp.full_like(r, float("nan")), r))
 
 
+@stage("penalties")
 def penalty_criteria(
     decomposition: Decomposition,
     responses: np.ndarray,

@@ -11,10 +11,12 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+from benchmark_core import profiling
 from benchmark_core.cells import Cell, cell_key, metadata_of, splits_of
 from benchmark_core.errors import BenchError, InputError, MissingDataError, UnknownLayerError
 from benchmark_core.home import bench_home
 from benchmark_core.pipeline import Numerics, Pipeline, Progress, preprocessing_of, weights_of
+from benchmark_core.profiling import stage
 from benchmark_core.provenance import environment, peak_rss
 from benchmark_core.records import (
     FORMAT,
@@ -75,7 +77,10 @@ class Runner:
         """Yield the result of each cell as soon as it is there."""
         self._cells = cells
         for cell in cells:
-            yield self.run_cell(cell)
+            with profiling.cell(f"{cell.name}: {cell.metric.identifier}"):
+                result = self.run_cell(cell)
+                profiling.note(status=result["status"], cached=result["cached"])
+            yield result
         if any_over_cap(self.store):
             self.store.prune(cache_cap())
 
@@ -89,8 +94,9 @@ class Runner:
         """
         key = None
         try:
-            key = cell_key(cell, self.registry, self.numerics.precision, self.store)
-            recorded = None if self.force else read_score(self.records, key)
+            with stage("plan"):
+                key = cell_key(cell, self.registry, self.numerics.precision, self.store)
+            recorded = None if self.force else self._recorded(key)
             if recorded is not None:
                 return {**recorded, "cached": True}
             check_writable(self.records)
@@ -109,11 +115,17 @@ class Runner:
             record = self._without_score(cell, key, "failed", describe(error))
             if self.debug:
                 traceback.print_exc()
-        write_record(self.records, record | {"error": without_folders(record["error"], self.store)})
-        if record["status"] == "ok":
-            record_path(self.records, cell.address).unlink(missing_ok=True)
+        with stage("record"):
+            write_record(self.records, record | {"error": without_folders(record["error"], self.store)})
+            if record["status"] == "ok":
+                record_path(self.records, cell.address).unlink(missing_ok=True)
         return {**record, "cached": False}
 
+    @stage("record")
+    def _recorded(self, key: str) -> dict[str, Any] | None:
+        return read_score(self.records, key)
+
+    @stage("imports")
     def pipeline(self) -> Pipeline:
         """Return the pipeline on the device asked for (imports torch)."""
         if self._pipeline is None:
@@ -127,7 +139,8 @@ class Runner:
 
     def _score(self, cell: Cell, key: str) -> dict[str, Any]:
         pipeline, parts = self.pipeline(), cell.benchmark.parts
-        sets = {name: part.stimuli() for name, part in parts.items()}
+        with stage("target"):
+            sets = {name: part.stimuli() for name, part in parts.items()}
         pipeline.shared = shared_stimuli(sets)
         try:
             scored = {name: self._score_part(cell, name, part, sets[name]) for name, part in parts.items()}
@@ -153,7 +166,8 @@ class Runner:
         from benchmark_core.standardised import training_sets_for
 
         pipeline = self.pipeline()
-        target = part.target()
+        with stage("target"):
+            target = part.target()
         ids = getattr(target, "stimulus_ids", None)
         if ids is not None:
             match_stimuli(stimuli.stimulus_ids, ids, f"{cell.benchmark.name}{name and ' ' + name}: responses")
@@ -181,8 +195,9 @@ class Runner:
         metadata = metadata_of(cell.metric, stimuli)
         if metadata:
             options["metadata"] = metadata
-        compute = import_target(cell.metric.spec.compute)
-        with warnings.catch_warnings(record=True) as caught:
+        with stage("imports"):
+            compute = import_target(cell.metric.spec.compute)
+        with stage("metric"), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             score = compute(
                 [{layer: held[0] for layer, held in of_model.items()} for of_model in found],
@@ -210,6 +225,7 @@ class Runner:
             caught=[str(w.message) for w in caught],
         )
 
+    @stage("record")
     def _record(self, cell: Cell, key: str, score: Score, scored: Mapping[str, PartScore]) -> dict[str, Any]:
         """Return the record of a score, and keep its arrays."""
         parts = list(scored.values())

@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError
+from benchmark_core.profiling import stage
 
 if TYPE_CHECKING:
     from benchmark_core.representation import Representation
@@ -141,6 +142,7 @@ class Decomposition:
         return cross @ (self.eigenvectors @ (weights / lengths[:, None]))
 
 
+@stage("decomposition")
 def decompose(representation: Representation, train_ids: Sequence[str]) -> Decomposition:
     """Decompose the training stimuli of a representation.
 

@@ -21,6 +21,7 @@ import numpy as np
 from benchmark_core.atomic import write_atomically
 from benchmark_core.errors import ModelError
 from benchmark_core.home import make_folder
+from benchmark_core.profiling import stage
 from benchmark_core.store import set_aside
 
 BLOCK = 4096
@@ -92,6 +93,7 @@ class Spool:
         """Return the chunks that still have to be extracted."""
         return [c for c in range(self.n_chunks) if self._header(c) is None]
 
+    @stage("spool write")
     def write(self, chunk: int, outputs: Mapping[str, np.ndarray], seconds: float) -> None:
         """Write one chunk: for every layer a float32 array (rows, features)."""
         index: dict[str, Any] = {}
@@ -147,10 +149,12 @@ class Spool:
         for block, first in enumerate(range(0, features, BLOCK)):
             width = min(BLOCK, features - first)
             values = buffer if width == buffer.shape[1] else np.empty((self.n, width), dtype=np.float32)
-            for chunk in range(self.n_chunks):
-                self._read_piece(chunk, layer, block, values[self.rows(chunk).start : self.rows(chunk).stop])
+            with stage("spool read"):
+                for chunk in range(self.n_chunks):
+                    self._read_piece(chunk, layer, block, values[self.rows(chunk).start : self.rows(chunk).stop])
             yield first, values
 
+    @stage("spool read")
     def read(self, chunk: int, layer: str) -> np.ndarray:
         """Return all features of one chunk's stimuli, float32 (rows, features).
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark_core.errors import BenchError, ModelError
 from benchmark_core.pipeline import Pipeline, layer_keys, make_key, preprocessing_of, weights_of
+from benchmark_core.profiling import note, stage
 from benchmark_core.reduced import Wanted
 from benchmark_core.specs import Resolved, import_target
 
@@ -197,6 +198,7 @@ class _Family:
             rmtree(folder, ignore_errors=True)
         stems.delete()
 
+    @stage("weights")
     def _wide(self, model: Resolved) -> WideModel:
         from benchmark_core.torch_models import seeded_globals
 
@@ -231,4 +233,6 @@ class _Family:
             if stem_of:
                 provenance["shared_stem"] = [m.identifier for m in stem_of]
             representation = representation.scaled(scales[model.identifier] / scales[widest.identifier])
-            self.wanted.keep(representation, provenance, pipeline.store)
+            note(layers_computed=1)
+            with stage("store write"):
+                self.wanted.keep(representation, provenance, pipeline.store)

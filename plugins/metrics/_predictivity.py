@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmark_core.assembly import Responses
 from benchmark_core.errors import InputError
+from benchmark_core.profiling import stage
 from benchmark_core.reliability import TestedStimuli, mean_noise, row_correlations, split_halves
 from benchmark_core.resampling import (
     Interval,
@@ -279,6 +280,7 @@ def _seen(fold: FoldPredictions, measured: np.ndarray) -> list[str]:
     return [i for i, keep in zip(fold.test_ids, used, strict=True) if keep]
 
 
+@stage("bootstrap")
 def _resample(
     folds: Sequence[FoldPredictions],
     measured: Sequence[np.ndarray],
@@ -319,6 +321,7 @@ def _resample(
     }
 
 
+@stage("bootstrap")
 def _patterns(
     responses: Responses,
     folds: Sequence[FoldPredictions],
