@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from benchmark_core.model_check import ModelCheck, check_model
     from benchmark_core.rdms import RDMs
     from benchmark_core.records import Score
+    from benchmark_core.results import Leaderboard, Results
     from benchmark_core.stimuli import StimulusSet
 
 __version__ = "0.1.0"
@@ -32,9 +33,11 @@ _LAZY = {
     "Comparison": "benchmark_core.comparison",
     "Difference": "benchmark_core.comparison",
     "Labels": "benchmark_core.labels",
+    "Leaderboard": "benchmark_core.results",
     "ModelCheck": "benchmark_core.model_check",
     "RDMs": "benchmark_core.rdms",
     "Responses": "benchmark_core.assembly",
+    "Results": "benchmark_core.results",
     "RidgeGCV": "benchmark_core.estimators",
     "Score": "benchmark_core.records",
     "StimulusSet": "benchmark_core.stimuli",
@@ -55,6 +58,7 @@ __all__ = [
     "InputError",
     "KFold",
     "Labels",
+    "Leaderboard",
     "MetricSpec",
     "MissingDataError",
     "ModelCheck",
@@ -65,6 +69,7 @@ __all__ = [
     "Preprocessing",
     "RDMs",
     "Responses",
+    "Results",
     "RidgeGCV",
     "Score",
     "Splits",

@@ -11,6 +11,7 @@ from benchmark_core.errors import BenchError, InputError, MissingDataError
 from benchmark_core.pipeline import Numerics
 from benchmark_core.records import Score, records_folder, unpack_resamples
 from benchmark_core.registry import Registry
+from benchmark_core.results import Results
 from benchmark_core.runner import Runner
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def run(
     force: bool = False,
     registry: Registry | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> list[dict[str, Any]]:
+) -> Results:
     """Score every model on every benchmark and return the results, failed ones included.
 
     Parameters
@@ -68,7 +69,7 @@ def run(
     runner = Runner(found, numerics, records_folder(Path(records) if records else None), force)
     if progress:
         runner.progress = progress
-    return list(runner.run(cells))
+    return Results(runner.run(cells))
 
 
 def score(model: str | torch.nn.Module, benchmark: str, **options: Any) -> Score:

@@ -19,6 +19,7 @@ from benchmark_core.home import bench_home, expand
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 FORMAT = 1
 STATUSES = ("ok", "failed", "missing-data")
@@ -86,6 +87,28 @@ class Score:
     partial: str = field(default="", repr=False, compare=False)
     resamples: np.ndarray | None = field(default=None, repr=False, compare=False)
     resamples_key: str | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a pandas frame of one row with the leaderboard's columns.
+
+        Raises
+        ------
+        InputError
+            If the score has no record: a metric was called without the runner.
+        """
+        from benchmark_core.results import Leaderboard
+
+        return Leaderboard.of([self]).to_frame()
+
+    def __repr__(self) -> str:
+        from benchmark_core.display import line_of
+
+        return line_of(self)
+
+    def _repr_html_(self) -> str:
+        from benchmark_core.display import card_of
+
+        return card_of(self)
 
 
 def plain(value: Any) -> Any:
