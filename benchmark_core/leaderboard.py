@@ -6,56 +6,68 @@ import csv
 import io
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark_core.atomic import write_atomically
 from benchmark_core.errors import InputError
+from benchmark_core.leaderboard_columns import NAMES, text_of
+from benchmark_core.leaderboard_columns import row_of as row_of
+from benchmark_core.published import Published, published_on
 from benchmark_core.records import Score, unpack_resamples
 
-COLUMNS = (
-    "benchmark",
-    "benchmark_version",
-    "simulated",
-    "metric",
-    "metric_version",
-    "model",
-    "model_version",
-    "trained",
-    "requested_layer",
-    "layer",
-    "status",
-    "score",
-    "ci_low",
-    "ci_high",
-    "in_best_set",
-    "ceiling",
-    "r_neuroid",
-    "r_neuroid_median",
-    "r_pattern",
-    "r_pattern_intercept",
-    "r_pattern_z",
-    "alpha",
-    "n_features",
-    "n_stimuli",
-    "n_neuroids",
-    "n_neuroids_valid",
-    "n_seeds",
-    "seed_mean",
-    "seed_sd",
-    "precision",
-    "key",
-    "error",
-)
+COLUMNS = NAMES
+PUBLISHED = ("published_r_pattern", "published_ci_low", "published_ci_high", "published_recipe")
 
 
-def leaderboard(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of the leaderboard.
+@dataclass(frozen=True)
+class Entry:
+    """A row of the leaderboard with the record that it was made from.
+
+    Parameters
+    ----------
+    row
+        A value, or None, for each of :data:`COLUMNS`.
+    record
+        The record, as :func:`benchmark_core.records.read_record` gives it.
+    """
+
+    row: dict[str, Any]
+    record: Mapping[str, Any]
+
+
+def leaderboard_entries(
+    records: Iterable[Mapping[str, Any]], published: Sequence[Published] | None = None
+) -> list[Entry]:
+    """Return the rows of the leaderboard, in its order, each with its record.
+
+    Parameters
+    ----------
+    records, published
+        As for :func:`leaderboard`.
+    """
+    held = list(records)
+    by_key = {record["key"]: record for record in held}
+    return [Entry(row, by_key[row["key"]]) for row in leaderboard(held, published)]
+
+
+def leaderboard(
+    records: Iterable[Mapping[str, Any]], published: Sequence[Published] | None = None
+) -> list[dict[str, Any]]:
+    """Return the rows of the leaderboard, each with a value, or None, for every one of :data:`COLUMNS`.
 
     One row per record; a record without a score gives way to one of the same cell with a score. Rows are ordered by
     benchmark, benchmark version and metric, then by score (best first, those without a score last), then by name,
     so that scores of different benchmark versions never mix. ``in_best_set`` says which models cannot be told from the
     best (:func:`mark_best_sets`).
+
+    Parameters
+    ----------
+    records
+        Score records, in any order.
+    published
+        Scores to show beside ours; those that come with the program if left out.
     """
     scored: list[Mapping[str, Any]] = []
     unscored: list[Mapping[str, Any]] = []
@@ -69,6 +81,7 @@ def leaderboard(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for row in draws:
             row |= {"n_seeds": len(scores), "seed_mean": mean, "seed_sd": sd}
     mark_best_sets(rows, {record["key"]: record for record in scored})
+    add_published(rows, published)
     return sorted(rows, key=_order)
 
 
@@ -174,27 +187,31 @@ def one_row_a_model(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return sorted(merged, key=_order)
 
 
+def add_published(rows: Sequence[dict[str, Any]], published: Sequence[Published] | None = None) -> None:
+    """Write published scores beside those of the same cell.
+
+    Parameters
+    ----------
+    rows
+        Of the leaderboard; changed in place.
+    published
+        As for :func:`leaderboard`.
+    """
+    from benchmark_core.agreement import cells_of, published_for, recipe_differences
+
+    if published is None:
+        published = published_on({r["benchmark"] for r in rows if r["r_pattern"] is not None})
+    cells = cells_of(published)
+    for row in rows:
+        found = published_for(row, cells)
+        if found is not None:
+            values = (found.r_pattern, found.ci_low, found.ci_high, "; ".join(recipe_differences(row, found)) or None)
+            row.update(zip(PUBLISHED, values, strict=True))
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [v for v in values if v is not None]
     return statistics.fmean(known) if len(known) == len(values) else None
-
-
-def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one record as a row with the leaderboard's columns."""
-    row = {column: record.get(column) for column in COLUMNS}
-    row["in_best_set"] = None
-    row["model"] = " + ".join(record["models"])
-    row["model_version"] = " + ".join(map(str, record.get("model_versions", [])))
-    row["trained"] = any(record.get("trained", [])) if record["models"] else None
-    for name in ("r_pattern_intercept", "r_pattern_z"):
-        row[name] = record.get("details", {}).get(name)
-    row["alpha"] = _joined(record.get("alpha"))
-    row["n_features"] = _joined(record.get("n_features"))
-    return row
-
-
-def _joined(value: Any) -> Any:
-    return " ".join(_text(v) for v in value) if isinstance(value, list) else value
 
 
 def _cell(record: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -223,18 +240,8 @@ def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow([_text(row[column]) for column in COLUMNS])
+        writer.writerow([text_of(row[column]) for column in COLUMNS])
     return out.getvalue()
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return f"{value + 0.0:.6g}"
-    return str(value)
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:

@@ -1,13 +1,13 @@
 """Scores that Kazemian, Elmoznino and Bonner published, under the identifiers that they have here.
 
-``leaderboard/published_scores.csv`` holds them as their authors name things, one score a line. Standard library only.
+``leaderboard/published.csv`` holds them as their authors name things, one score a line. Standard library only.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ COLUMNS = (
     "ci_high",
 )
 _WIDTHS = {"fully-connected": "features", "vit-custom": "D"}  # what the width is called; "filters" in expansion5l
-_METRIC = "encoding"
+METRIC = "encoding"
 _EXPANSION = "expansion5l"
 _FIXED = {"expansion5l-linear": {"nonlinearity": "none"}}  # what a variant's name says already
 
@@ -98,7 +98,7 @@ def identify(row: Mapping[str, str], canonical_model: Callable[[str], str] = str
     if row["n_components"]:
         # Fitted on standardised features there, too, which are then left as they are where they are projected.
         options |= {"components": _whole(row, "n_components"), "standardise": True}
-    return canonical_model(canonical(model, given)), row["benchmark"], canonical(_METRIC, options)
+    return canonical_model(canonical(model, given)), row["benchmark"], canonical(METRIC, options)
 
 
 def read_published(path: Path, canonical_model: Callable[[str], str] = str) -> Iterator[Published]:
@@ -147,6 +147,30 @@ def read_published(path: Path, canonical_model: Callable[[str], str] = str) -> I
             )
         except InputError as error:
             raise InputError(f"{path}, line {number}: {error}") from None
+
+
+def table_path() -> Path:
+    """Return the table that comes with the program: beside this file where it is installed, else in the checkout."""
+    here = Path(__file__).resolve().parent
+    installed = here / "published.csv"
+    return installed if installed.is_file() else here.parent / "leaderboard" / "published.csv"
+
+
+def published_on(benchmarks: Collection[str]) -> list[Published]:
+    """Return the published scores on these benchmarks, of the table that comes with the program.
+
+    Raises
+    ------
+    MissingDataError, InputError
+        If that table is not there or damaged.
+    """
+    if not any(score.benchmark in benchmarks for score in read_published(table_path())):
+        return []
+    from benchmark_core.registry import Registry
+
+    registry = Registry(installed=False)
+    every = read_published(table_path(), lambda text: registry.model(text).identifier)
+    return [score for score in every if score.benchmark in benchmarks]
 
 
 def _whole(row: Mapping[str, str], column: str) -> int:

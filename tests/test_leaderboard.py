@@ -101,8 +101,12 @@ def test_csv_text() -> None:
 
 
 def test_times_and_hosts_do_not_enter(tmp_path: Path) -> None:
-    early, late = record("a", 0.4), record("a", 0.4, seconds=99.0, device="cuda:0", provenance={"finished": "later"})
-    assert to_csv(leaderboard([early])) == to_csv(leaderboard([late | {"key": early["key"]}]))
+    early = record("a", 0.4, device="cuda:0")
+    late = record("a", 0.4, device="cuda:1", seconds=99.0, peak_rss_bytes=7, provenance={"finished": "later"})
+    late["provenance"] |= {"platform": "elsewhere", "device_name": "another", "metric_seconds": 3.0}
+    text = to_csv(leaderboard([late | {"key": early["key"]}]))
+    assert text == to_csv(leaderboard([early]))
+    assert not {"later", "elsewhere", "another", "99"} & set(text.replace("\n", ",").split(","))
 
 
 def test_regenerating_from_files_is_byte_identical(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from benchmark_core.registry import Registry
 from benchmark_core.specs import Resolved, import_target
 from benchmark_core.torch_models import HookedModel
 
-TABLE = Path(__file__).resolve().parent.parent / "leaderboard" / "published_scores.csv"
+TABLE = Path(__file__).resolve().parent.parent / "leaderboard" / "published.csv"
 if not TABLE.is_file():
     pytest.skip(f"no table of published scores: {TABLE}", allow_module_level=True)
 
