@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from benchmark_core.errors import InputError
 from benchmark_core.keys import digest, score_key
 from benchmark_core.pipeline import candidate_layers, layer_keys
+from benchmark_core.profiling import stage
 from benchmark_core.registry import Registry, is_glob
 from benchmark_core.specs import BenchmarkSpec, Resolved, SubjectSpec, resolve
 from benchmark_core.splits import Splits
@@ -64,6 +65,7 @@ class Cell:
         ]
 
 
+@stage("plan")
 def make_plan(
     registry: Registry,
     models: Sequence[str],

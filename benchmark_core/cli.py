@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from benchmark_core import __version__
 from benchmark_core.commands_cache import cache_app
@@ -54,6 +55,31 @@ RecordsOption = Annotated[
 def forbid_downloads(context: typer.Context, value: bool) -> bool:
     """Forbid downloads until the command has ended."""
     context.with_resource(offline(value))
+    return value
+
+
+class RunCommand(TyperCommand):
+    """``bench run``, whose ``--profile`` may stand without a path."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Name no file after a ``--profile`` that none follows."""
+        given = []
+        for argument, following in zip(args, [*args[1:], "--"], strict=True):
+            given.append(argument)
+            if argument == "--profile" and following.startswith("-") and following != "-":
+                given.append("-")
+        return super().parse_args(ctx, given)
+
+
+def record_profile(context: typer.Context, value: Path | None) -> Path | None:
+    """Record, until the command has ended, where its time and memory go."""
+    if value is not None and not context.resilient_parsing:
+        from benchmark_core.profile_report import profiled
+
+        try:
+            context.with_resource(profiled(value, say))
+        except InputError as error:
+            raise typer.BadParameter(str(error)) from None
     return value
 
 
@@ -111,6 +137,7 @@ def info_command(
 
 @app.command(
     "run",
+    cls=RunCommand,
     epilog=example(
         "bench run --model pixels --benchmark simulated.V4",
         "bench run -m pixels -m expansion5l:filters=300 -b 'cowley2023.*' --json",
@@ -150,6 +177,14 @@ def run_command(
         bool,
         typer.Option("--offline", callback=forbid_downloads, help="Download nothing, weights neither (BENCH_OFFLINE)."),
     ] = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="[PATH]",
+            callback=record_profile,
+            help="Show where time and memory went, stage by stage; PATH gets it as JSON.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score every model on every benchmark; what is already recorded is not computed again.

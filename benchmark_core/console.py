@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from benchmark_core.errors import BenchError
+from benchmark_core.profiling import stage
 from benchmark_core.registry import Registry
 
 DONE, INTERRUPTED, BAD_INPUT, FAILED, MISSING = 0, 130, 2, 4, 3
@@ -31,6 +32,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Write one JSON documen
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+@stage("plan")
 def open_registry(plugins: list[Path] | None) -> Registry:
     """Return the registry, and report plugin problems on stderr."""
     found = Registry.default(plugins or [])
