@@ -72,10 +72,11 @@ class Runner:
         self.store = Store.default()
         self._pipeline: Pipeline | None = None
         self._cells: Sequence[Cell] = ()
+        self._keys: dict[str, str] = {}
 
     def run(self, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
         """Yield the result of each cell as soon as it is there."""
-        self._cells = cells
+        self._cells, self._keys = cells, {}
         for cell in cells:
             with profiling.cell(f"{cell.name}: {cell.metric.identifier}"):
                 result = self.run_cell(cell)
@@ -274,16 +275,21 @@ class Runner:
         """Return the models of this run that can share a forward pass with ``model`` and still need their kernels."""
         wanted: dict[str, Resolved] = {}
         for other in self._cells:
-            if other.benchmark is cell.benchmark and other is not cell and self._is_to_do(other):
-                wanted |= {m.identifier: m for m in other.models if can_share_a_pass(model, m)}
+            if other.benchmark is cell.benchmark and other is not cell:
+                sharing = {m.identifier: m for m in other.models if can_share_a_pass(model, m)}
+                if sharing and self._is_to_do(other):
+                    wanted |= sharing
         return list(wanted.values())
 
     def _is_to_do(self, cell: Cell) -> bool:
         """Whether a cell has to be scored (asked only for models that have a width)."""
-        if self.force or not any(m.spec.width for m in cell.models):
-            return self.force
+        if self.force:
+            return True
         try:
-            return read_score(self.records, cell_key(cell, self.registry, self.numerics.precision, self.store)) is None
+            # Asked once for each pair of cells, and a key may rest on the manifests of thousands of stimuli.
+            if cell.address not in self._keys:
+                self._keys[cell.address] = cell_key(cell, self.registry, self.numerics.precision, self.store)
+            return read_score(self.records, self._keys[cell.address]) is None
         except BenchError:
             return False  # it will say so itself when its turn comes
 
