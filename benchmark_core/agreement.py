@@ -14,7 +14,7 @@ from typing import Any
 from benchmark_core.errors import InputError
 from benchmark_core.identifiers import split_identifier
 from benchmark_core.leaderboard import without_seed
-from benchmark_core.published import ANALYSES, METRIC, REFERENCE, Published
+from benchmark_core.published import ANALYSES, METRIC, REFERENCE, Published, read_published, table_path
 
 Cell = tuple[str, str, str]
 """Model (without its seed), benchmark, number of components."""
@@ -184,3 +184,15 @@ def agreement_document(found: Sequence[Agreement]) -> dict[str, Any]:
         "cells": [asdict(a) | {"recipe": list(a.recipe), "keys": list(a.keys)} for a in found],
         "summary": summary(found),
     }
+
+
+def what_is_needed() -> list[str]:
+    """Say, line by line, which data and commands give scores that have a published counterpart."""
+    every = list(read_published(table_path()))
+    benchmarks = sorted({score.benchmark for score in every})
+    return [
+        f"published are {len(cells_of(every))} encoding scores on {', '.join(benchmarks)}",
+        "majajhong: bench data fetch majajhong, and its lists of ids: bench data import majajhong --from DIR",
+        "nsd: bench data import nsd --from DIR (registration with its authors needed)",
+        f"then, for instance: bench run --model alexnet-trained --benchmark majajhong.IT --metric {METRIC}:selection=paper",
+    ]

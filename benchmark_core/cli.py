@@ -17,6 +17,7 @@ from benchmark_core import __version__
 from benchmark_core.commands_cache import cache_app
 from benchmark_core.commands_compare import add_to as add_compare
 from benchmark_core.commands_data import data_app
+from benchmark_core.commands_leaderboard import add_to as add_leaderboard
 from benchmark_core.commands_plugin import plugin_app
 from benchmark_core.console import (
     BAD_INPUT,
@@ -244,32 +245,7 @@ def run_command(
         raise typer.Exit(status)
 
 
-@app.command("leaderboard", epilog=example("bench leaderboard", "bench leaderboard --records records --csv scores.csv"))
-@guarded
-def leaderboard_command(
-    records: RecordsOption = None,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="PATH", help="Where to write the CSV (default: beside the records).")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the leaderboard and write its CSV from the score records."""
-    from benchmark_core.home import expand
-    from benchmark_core.leaderboard import leaderboard, write_csv
-    from benchmark_core.records import read_records, records_folder
-    from benchmark_core.tables import print_leaderboard
-
-    folder = records_folder(records)
-    rows = leaderboard(read_records(folder))
-    path = expand(csv) if csv is not None else folder.parent / "leaderboard.csv"
-    write_csv(rows, path)
-    if as_json:
-        write_json({"csv": str(path), "rows": rows})
-    else:
-        print_leaderboard(rows)
-        print(f"{len(rows)} rows in {path}")
-
-
+add_leaderboard(app)
 add_compare(app)
 
 
