@@ -243,8 +243,36 @@ def metadata_of(metric: Resolved, stimuli: StimulusSet) -> dict[str, dict[str, s
     }
 
 
-def cell_key(cell: Cell, registry: Registry, precision: str, store: Store) -> str:
+@dataclass(frozen=True, eq=False)
+class PartHashes:
+    """What keys rest on of a benchmark, or of one of its subjects: the same for all models and metrics."""
+
+    part: BenchmarkSpec | SubjectSpec
+    stimuli: str
+    target: str
+    splits: str
+    groups: str | None
+
+    @classmethod
+    def of(cls, part: BenchmarkSpec | SubjectSpec) -> PartHashes:
+        """Read them from manifests."""
+        stimuli = part.stimuli()
+        target = part.target_hash() if part.target_hash else part.target().hash
+        groups = None if stimuli.groups is None else digest(list(stimuli.groups))
+        return cls(part, stimuli.manifest_hash, target, splits_of(part, stimuli).hash, groups)
+
+
+def cell_key(
+    cell: Cell, registry: Registry, precision: str, store: Store, known: dict[int, PartHashes] | None = None
+) -> str:
     """Return the key of a cell's score, from manifests alone.
+
+    Parameters
+    ----------
+    cell, registry, precision, store
+        Whose key, and what it depends on besides.
+    known
+        What earlier cells of the run read of their benchmarks, by ``id()`` of each part; added to.
 
     Raises
     ------
@@ -252,7 +280,14 @@ def cell_key(cell: Cell, registry: Registry, precision: str, store: Store) -> st
         If the benchmark's data or a model's weights are not there.
     """
     benchmark = cell.benchmark
-    inputs = {name: _inputs(cell, part, registry, precision, store) for name, part in sorted(benchmark.parts.items())}
+    known = {} if known is None else known
+    for part in benchmark.parts.values():
+        if id(part) not in known:
+            known[id(part)] = PartHashes.of(part)
+    inputs = {
+        name: _inputs(cell, known[id(part)], registry, precision, store)
+        for name, part in sorted(benchmark.parts.items())
+    }
     if benchmark.subjects:
         groups = {name: of.groups for name, of in inputs.items() if of.groups is not None}
         metadata = {name: of.metadata for name, of in inputs.items() if of.metadata is not None}
@@ -291,15 +326,10 @@ class _Inputs:
     metadata: str | None
 
 
-def _inputs(cell: Cell, part: BenchmarkSpec | SubjectSpec, registry: Registry, precision: str, store: Store) -> _Inputs:
-    stimuli = part.stimuli()
+def _inputs(cell: Cell, of: PartHashes, registry: Registry, precision: str, store: Store) -> _Inputs:
     representations = [
-        list(layer_keys(model, registry.version(model.spec), stimuli, layers, precision, store).values())
+        list(layer_keys(model, registry.version(model.spec), of.stimuli, layers, precision, store).values())
         for model, layers in zip(cell.models, cell.layers(), strict=True)
     ]
-    target = part.target_hash() if part.target_hash else part.target().hash
-    groups = None if stimuli.groups is None else digest(list(stimuli.groups))
-    metadata = metadata_of(cell.metric, stimuli)
-    return _Inputs(
-        representations, target, splits_of(part, stimuli).hash, groups, digest(metadata) if metadata else None
-    )
+    metadata = metadata_of(cell.metric, of.part.stimuli()) if cell.metric.spec.metadata else {}
+    return _Inputs(representations, of.target, of.splits, of.groups, digest(metadata) if metadata else None)

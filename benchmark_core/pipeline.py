@@ -100,13 +100,13 @@ def weights_of(model: Resolved, store: Store) -> str:
 
 
 def layer_keys(
-    model: Resolved, version: str, stimuli: StimulusSet, layers: Sequence[str], precision: str, store: Store
+    model: Resolved, version: str, stimuli: StimulusSet | str, layers: Sequence[str], precision: str, store: Store
 ) -> dict[str, str]:
-    """Return the representation key of each layer; opens no image and imports no torch."""
+    """Return the representation key of each layer, for stimuli or their manifest hash; opens no image, imports no torch."""
     weights, preprocessing = weights_of(model, store), preprocessing_of(model).as_key()
+    manifest_hash = stimuli if isinstance(stimuli, str) else stimuli.manifest_hash
     return {
-        layer: make_key(model, version, weights, preprocessing, stimuli.manifest_hash, [layer], precision)
-        for layer in layers
+        layer: make_key(model, version, weights, preprocessing, manifest_hash, [layer], precision) for layer in layers
     }
 
 
@@ -355,8 +355,10 @@ class Pipeline:
 
         if model.identifier not in self._loaded:
             self._loaded.clear()
+            with stage("imports"):
+                load = import_target(model.spec.load)
             with seeded_globals():
-                wrapped = wrap(import_target(model.spec.load)(**model.parameters), model.identifier)
+                wrapped = wrap(load(**model.parameters), model.identifier)
             wrapped.to(self.numerics.device)
             self._loaded[model.identifier] = wrapped
         return self._loaded[model.identifier]

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ def environment(numerics: Numerics) -> dict[str, Any]:
     }
 
 
+@cache
 def package_versions() -> dict[str, str]:
     """Return the installed versions of the packages that numbers depend on."""
     found = {}
@@ -51,8 +53,12 @@ def package_versions() -> dict[str, str]:
     return found
 
 
+@cache
 def git_state() -> dict[str, Any] | None:
-    """Return the commit and dirty flag of the checkout this code runs from, or None outside a checkout."""
+    """Return the commit and dirty flag of the checkout this code runs from, or None outside a checkout.
+
+    Found out once a process, when the first record is written: git takes longer than many a score.
+    """
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None

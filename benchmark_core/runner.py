@@ -12,7 +12,7 @@ from types import NoneType
 from typing import Any
 
 from benchmark_core import profiling
-from benchmark_core.cells import Cell, cell_key, metadata_of, splits_of
+from benchmark_core.cells import Cell, PartHashes, cell_key, metadata_of, splits_of
 from benchmark_core.errors import BenchError, InputError, MissingDataError, UnknownLayerError
 from benchmark_core.home import bench_home
 from benchmark_core.pipeline import Numerics, Pipeline, Progress, preprocessing_of, weights_of
@@ -73,16 +73,19 @@ class Runner:
         self._pipeline: Pipeline | None = None
         self._cells: Sequence[Cell] = ()
         self._keys: dict[str, str] = {}
+        self._known: dict[int, PartHashes] = {}
 
     def run(self, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
         """Yield the result of each cell as soon as it is there."""
-        self._cells, self._keys = cells, {}
+        self._cells, self._keys, self._known = cells, {}, {}
+        computed = False
         for cell in cells:
             with profiling.cell(f"{cell.name}: {cell.metric.identifier}"):
                 result = self.run_cell(cell)
                 profiling.note(status=result["status"], cached=result["cached"])
+            computed = computed or not result["cached"]
             yield result
-        if any_over_cap(self.store):
+        if computed and any_over_cap(self.store):
             self.store.prune(cache_cap())
 
     def run_cell(self, cell: Cell) -> dict[str, Any]:
@@ -96,7 +99,7 @@ class Runner:
         key = None
         try:
             with stage("plan"):
-                key = cell_key(cell, self.registry, self.numerics.precision, self.store)
+                key = self._key(cell)
             recorded = None if self.force else self._recorded(key)
             if recorded is not None:
                 return {**recorded, "cached": True}
@@ -121,6 +124,9 @@ class Runner:
             if record["status"] == "ok":
                 record_path(self.records, cell.address).unlink(missing_ok=True)
         return {**record, "cached": False}
+
+    def _key(self, cell: Cell) -> str:
+        return cell_key(cell, self.registry, self.numerics.precision, self.store, self._known)
 
     @stage("record")
     def _recorded(self, key: str) -> dict[str, Any] | None:
@@ -286,9 +292,9 @@ class Runner:
         if self.force:
             return True
         try:
-            # Asked once for each pair of cells, and a key may rest on the manifests of thousands of stimuli.
+            # Asked once for each pair of cells.
             if cell.address not in self._keys:
-                self._keys[cell.address] = cell_key(cell, self.registry, self.numerics.precision, self.store)
+                self._keys[cell.address] = self._key(cell)
             return read_score(self.records, self._keys[cell.address]) is None
         except BenchError:
             return False  # it will say so itself when its turn comes
