@@ -136,6 +136,10 @@ class ModelSpec:
         The parameter that only widens the last layer, if there is one.
     trained
         Whether the weights were learned, or a function of the parameters telling; only shown, never used.
+    flops
+        Function of the parameters: floating point operations of one image's forward pass up to the last layer read (a
+        multiplication and an addition are two), to guess how long a run takes. Where there is a ``width``, it also takes
+        0 for it, which leaves the stem.
     normalise
         ``normalise(parameters)`` gets all parameters, defaults included, and returns them as the identifier and the
         keys are to have them: another name of the default becomes the default, a weights file its hash
@@ -155,6 +159,7 @@ class ModelSpec:
     weights: str | Callable[..., str | Path] = "none"
     width: Width | None = None
     trained: bool | Callable[..., bool] = False
+    flops: Callable[..., float] | None = None
     normalise: Callable[[Mapping[str, Value | None]], Mapping[str, Value | None]] | None = None
     description: str = ""
     reference: str = ""

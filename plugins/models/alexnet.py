@@ -11,6 +11,8 @@ FILE = "alexnet-owt-7be5be79.pth"
 SOURCE = f"https://download.pytorch.org/models/{FILE}"
 PUBLISHED = Published(names=(FILE, f"torchvision/{FILE}"), url=SOURCE)
 LAYERS = tuple(f"features.{index}" for index in (2, 5, 7, 9, 12))
+FLOPS = 1.31e9
+"""Operations of the convolutions for one image."""
 REFERENCE = "Krizhevsky (2014), https://arxiv.org/abs/1404.5997"
 
 
@@ -23,6 +25,7 @@ def register_models() -> list[ModelSpec]:
             version=1,
             load="plugins.models._alexnet_network:trained",
             layers=LAYERS,
+            flops=lambda **_: FLOPS,
             description="AlexNet trained on ImageNet (torchvision); features 2, 5, 7, 9 and 12",
             reference=REFERENCE,
             **trained("alexnet-trained", PUBLISHED),
@@ -32,6 +35,7 @@ def register_models() -> list[ModelSpec]:
             version=1,
             load="plugins.models._alexnet_network:untrained",
             layers=LAYERS,
+            flops=lambda **_: FLOPS,
             parameters=(Parameter("seed", "int", 0, minimum=0, maximum=10**15, help="seed of the random weights"),),
             weights="philox-1",
             description="AlexNet (torchvision), untrained; features 2, 5, 7, 9 and 12",

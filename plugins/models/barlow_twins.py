@@ -21,6 +21,7 @@ def register_models() -> list[ModelSpec]:
             name="resnet50-barlowtwins",
             version=1,
             load="plugins.models._barlow_twins_network:load",
+            flops=lambda weights: 8.2e9,
             layers=("layer1", "layer2", "layer3", "layer4"),
             description="ResNet-50 trained by Barlow Twins; stages 1-4, average-pooled by 3, 2, 2 and not at all",
             reference="Zbontar et al. (2021), https://arxiv.org/abs/2103.03230",

@@ -51,6 +51,7 @@ def register_models() -> list[ModelSpec]:
             preprocessing=Preprocessing(size=(224, 224), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
             weights=weights_file,
             trained=True,
+            flops=lambda: 0.73e9,
             description="EfficientNet-Lite0 trained on ImageNet; its seven stages, images resized straight to 224 x 224",
             reference="Tan and Le (2019), https://arxiv.org/abs/1905.11946",
         )

@@ -112,6 +112,21 @@ def is_wide(**parameters: Any) -> bool:
     return is_apart(**parameters) and bool(features > parameters["filters_4"] * 11 * 11)
 
 
+def flops(**parameters: Any) -> float:
+    """Return the operations of the convolutions for one image, two for each product."""
+    fixed = parameters["filters_1"] is None
+    channels = 108 if fixed else parameters["filters_1"]
+    side_1, side_2, side_3 = (222, 105, 48) if fixed else (224, 106, 49)
+    layer_5 = 121 if parameters["layer_5"] == "dense" else 9 * 81
+    return 2.0 * (
+        225 * (1 if fixed else 3) * channels * side_1**2
+        + 49 * channels * parameters["filters_2"] * side_2**2
+        + 25 * parameters["filters_2"] * parameters["filters_3"] * side_3**2
+        + 9 * parameters["filters_3"] * parameters["filters_4"] * 22**2
+        + layer_5 * parameters["filters_4"] * parameters["filters"]
+    )
+
+
 def _nonlinearity_5(parameters: Mapping[str, Any]) -> Any:
     return parameters["nonlinearity_5"] or parameters["nonlinearity"]
 
@@ -143,6 +158,7 @@ def register_models() -> list[ModelSpec]:
                 head_only=("layer_5", "nonlinearity_5", "shuffle_5"),
             ),
             trained=False,
+            flops=flops,
             description="five wide convolutional layers, untrained, behind a fixed bank of curvature filters",
             reference="Kazemian, Elmoznino and Bonner; code: https://doi.org/10.5281/zenodo.16920087",
         )

@@ -7,6 +7,7 @@ from benchmark_core.identifiers import Parameter
 from benchmark_core.specs import ModelSpec, Width
 
 WIDEST_INPUT = 5000  # features that the last layer sees
+STEM = 150528 * 108 + 108 * 1000 + 1000 * 3000 + 3000 * WIDEST_INPUT  # weights before it
 
 
 @hookimpl
@@ -29,6 +30,7 @@ def register_models() -> list[ModelSpec]:
                 wide="plugins.models._fully_connected_network:load_wide",
                 is_wide=lambda features, seed: features > WIDEST_INPUT,
             ),
+            flops=lambda features, seed: 2.0 * (STEM + WIDEST_INPUT * features),
             description="five wide dense layers, untrained: 150528 -> 108 -> 1000 -> 3000 -> 5000 -> features",
             reference="Kazemian, Elmoznino and Bonner; code: https://doi.org/10.5281/zenodo.16920087",
         )
