@@ -235,12 +235,16 @@ def splits_of(benchmark: BenchmarkSpec | SubjectSpec, stimuli: StimulusSet) -> S
 
 def metadata_of(metric: Resolved, stimuli: StimulusSet) -> dict[str, dict[str, str]]:
     """Return ``{column: {stimulus_id: text}}`` for what a metric asks for of the stimuli's metadata, as far as it is there."""
-    asked = metric.spec.metadata
     return {
         column: dict(zip(stimuli.stimulus_ids, stimuli.metadata[column], strict=True))
-        for column in (asked(**metric.parameters) if callable(asked) else asked)
+        for column in _metadata_asked(metric)
         if column in stimuli.metadata
     }
+
+
+def _metadata_asked(metric: Resolved) -> tuple[str, ...]:
+    asked = metric.spec.metadata
+    return tuple(asked(**metric.parameters) if callable(asked) else asked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,5 +335,5 @@ def _inputs(cell: Cell, of: PartHashes, registry: Registry, precision: str, stor
         list(layer_keys(model, registry.version(model.spec), of.stimuli, layers, precision, store).values())
         for model, layers in zip(cell.models, cell.layers(), strict=True)
     ]
-    metadata = metadata_of(cell.metric, of.part.stimuli()) if cell.metric.spec.metadata else {}
+    metadata = metadata_of(cell.metric, of.part.stimuli()) if _metadata_asked(cell.metric) else {}
     return _Inputs(representations, of.target, of.splits, of.groups, digest(metadata) if metadata else None)
