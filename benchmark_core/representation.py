@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError, ModelError
-from benchmark_core.profiling import stage
+from benchmark_core.kernel_sums import KernelSums
 from benchmark_core.standardised import TrainingSets, divided, standardise_held, standardised_key
 from benchmark_core.stimuli import name_ids
 
@@ -360,19 +360,19 @@ def prefixes_from_spool(
     row = {stimulus_id: i for i, stimulus_id in enumerate(stimulus_ids)}
     trained = [np.array([row[i] for i in train]) for train in training_sets]
     held = max((w for w in keys if w <= n), default=0)
-    sums = [_Sums.start(n, held, widest > n, backend, exact)]
-    sums += [_Sums.start(n, 0, True, backend, exact) for _ in trained]
+    sums = [KernelSums.start(n, held, widest > n, backend, exact)]
+    sums += [KernelSums.start(n, 0, True, backend, exact) for _ in trained]
 
-    def plus(first: int, block: np.ndarray, copy: bool = False) -> list[_Sums]:
+    def plus(first: int, block: np.ndarray, copy: bool = False) -> list[KernelSums]:
         blocks = itertools.chain([block], (divided(block, rows) for rows in trained))
         return [one.plus(first, values, copy) for one, values in zip(sums, blocks, strict=True)]
 
-    def finish(all_sums: Sequence[_Sums], width: int) -> Representation:
-        found = all_sums[0].finish(layer, stimulus_ids, width, keys[width])
+    def finish(all_sums: Sequence[KernelSums], width: int) -> Representation:
+        found = _finished(all_sums[0], layer, stimulus_ids, width, keys[width])
         if width > n:
             for train, one in zip(training_sets, all_sums[1:], strict=True):
                 key = standardised_key(keys[width], train)
-                found.standardised_on[frozenset(train)] = one.finish(layer, stimulus_ids, width, key)
+                found.standardised_on[frozenset(train)] = _finished(one, layer, stimulus_ids, width, key)
         return found
 
     for first, block in spool.blocks(layer):
@@ -409,76 +409,25 @@ def _check_memory(n: int, n_kernels: int) -> None:
         )
 
 
-@dataclass(eq=False)
-class _Sums:
-    """Running sums over features: what a representation of the features so far is made of."""
-
-    row_sums: np.ndarray
-    mean_products: np.ndarray
-    mean_square: float
-    held: np.ndarray  # (n, up to n) the first features themselves
-    kernel: Any  # (n, n) array of the backend, or None where only held features are wanted
-    backend: Backend
-    exact: bool
-
-    @classmethod
-    def start(cls, n: int, n_held: int, with_kernel: bool, backend: Backend, exact: bool) -> _Sums:
-        """Return empty sums."""
-        xp = backend.xp
-        kernel = xp.zeros((n, n), dtype=xp.float64, device=backend.xp_device) if with_kernel else None
-        return cls(np.zeros(n), np.zeros(n), 0.0, np.empty((n, n_held)), kernel, backend, exact)
-
-    @stage("kernel")
-    def plus(self, first: int, block: np.ndarray, copy: bool = False) -> _Sums:
-        """Return the sums with a block (n, b) of features from ``first`` on; in place unless ``copy``."""
-        values = block.astype(np.float64)
-        mean = values.mean(axis=0)
-        held, kernel = self.held, self.kernel
-        if first < held.shape[1]:
-            held = held.copy() if copy else held
-            held[:, first : first + values.shape[1]] = values[:, : held.shape[1] - first]
-        row_sums, products = values.sum(axis=1), values @ mean
-        if kernel is not None:
-            values -= mean
-            centred = self.backend.asarray(values) if self.exact else self.backend.asarray_float32(values)
-            product = self.backend.xp.astype(centred @ centred.T, self.backend.xp.float64, copy=False)
-            if copy:
-                kernel = kernel + product
-            else:
-                kernel += product
-        return _Sums(
-            self.row_sums + row_sums,
-            self.mean_products + products,
-            self.mean_square + float(mean @ mean),
-            held,
-            kernel,
-            self.backend,
-            self.exact,
-        )
-
-    @stage("kernel")
-    def finish(self, layer: str, stimulus_ids: Sequence[str], n_features: int, key: str) -> Representation:
-        """Return the representation of the features so far."""
-        narrow = n_features <= len(stimulus_ids)
-        ids = tuple(stimulus_ids)
-        features = self.held[:, :n_features].copy() if narrow else None
-        kernel = None if narrow else self.backend.to_numpy(self.kernel).copy()
-        row_sums, mean_products = self.row_sums, self.mean_products
-        order = sorted(range(len(ids)), key=ids.__getitem__)
-        if order != list(range(len(ids))):  # rows of several spools, one after the other
-            ids = tuple(ids[i] for i in order)
-            features = None if features is None else features[order]
-            kernel = None if kernel is None else kernel[np.ix_(order, order)]
-            row_sums, mean_products = row_sums[order], mean_products[order]
-        return Representation(
-            layer=layer,
-            stimulus_ids=ids,
-            n_features=n_features,
-            features=features,
-            kernel=kernel,
-            row_sums=row_sums,
-            mean_products=mean_products,
-            mean_square=self.mean_square,
-            key=key,
-            backend=self.backend,
-        )
+def _finished(sums: KernelSums, layer: str, stimulus_ids: Sequence[str], n_features: int, key: str) -> Representation:
+    """Return the representation of the features so far, its stimuli sorted by id."""
+    ids = tuple(stimulus_ids)
+    features, kernel, row_sums, mean_products, mean_square = sums.finish(n_features)
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    if order != list(range(len(ids))):  # rows of several spools, one after the other
+        ids = tuple(ids[i] for i in order)
+        features = None if features is None else features[order]
+        kernel = None if kernel is None else kernel[np.ix_(order, order)]
+        row_sums, mean_products = row_sums[order], mean_products[order]
+    return Representation(
+        layer=layer,
+        stimulus_ids=ids,
+        n_features=n_features,
+        features=features,
+        kernel=kernel,
+        row_sums=row_sums,
+        mean_products=mean_products,
+        mean_square=mean_square,
+        key=key,
+        backend=sums.backend,
+    )

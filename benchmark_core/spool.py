@@ -12,6 +12,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ class Spool:
         return float(sum(self._whole(c)[1]["seconds"] for c in range(self.n_chunks)))
 
     def blocks(self, layer: str) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (first feature, float32 array (n, up to BLOCK)) over the fixed grid; the array is reused.
+        """Yield (first feature, float32 array (n, up to BLOCK)) over the fixed grid; the array is used again.
 
         Raises
         ------
@@ -145,14 +146,26 @@ class Spool:
             If a piece fails its checksum.
         """
         features = self.n_features(layer)
-        buffer = np.empty((self.n, min(BLOCK, features)), dtype=np.float32)
-        for block, first in enumerate(range(0, features, BLOCK)):
-            width = min(BLOCK, features - first)
-            values = buffer if width == buffer.shape[1] else np.empty((self.n, width), dtype=np.float32)
-            with stage("spool read"):
-                for chunk in range(self.n_chunks):
-                    self._read_piece(chunk, layer, block, values[self.rows(chunk).start : self.rows(chunk).stop])
-            yield first, values
+        starts = range(0, features, BLOCK)
+        room = [np.empty(self.n * min(BLOCK, features), dtype=np.float32) for _ in range(min(2, len(starts)))]
+
+        def read(block: int) -> np.ndarray:
+            width = min(BLOCK, features - starts[block])
+            values = room[block % 2][: self.n * width].reshape(self.n, width)
+            for chunk in range(self.n_chunks):
+                rows = self.rows(chunk)
+                self._read_piece(chunk, layer, block, values[rows.start : rows.stop])
+            return values
+
+        # The next block is read while this one is worked on: readers wait for the disk, and leave the cores alone.
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(read, 0)
+            for block, first in enumerate(starts):
+                with stage("spool read"):
+                    values = coming.result()
+                if block + 1 < len(starts):
+                    coming = pool.submit(read, block + 1)
+                yield first, values
 
     @stage("spool read")
     def read(self, chunk: int, layer: str) -> np.ndarray:

@@ -1,0 +1,203 @@
+"""The sums of pass 2: what a kernel is made of, block of features by block, with half of each symmetric product.
+
+On the CPU the products are BLAS's symmetric rank-k updates, straight into the kernel; everything else works on rows in
+several threads and in arrays that are used again, because fresh memory costs as much as the arithmetic. On a device a
+block travels in single precision, once, and everything is added up there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from benchmark_core.arrays import Backend
+from benchmark_core.profiling import stage
+from benchmark_core.threads import in_threads
+
+ROWS = 32  # rows centred at once: with a block's 4096 features small enough to stay in a core's cache
+PANELS = 4  # a device computes this many panels of rows, each up to the diagonal: 5/8 of the whole product
+
+
+@dataclass(eq=False)
+class KernelSums:
+    """Running sums over features: what a representation of the features so far is made of.
+
+    Parameters
+    ----------
+    row_sums, mean_products, mean_square
+        (n,), (n,) and a number (numpy, or an array of the backend): see
+        :class:`benchmark_core.representation.Representation`.
+    held
+        (n, up to n) float64, the first features themselves.
+    kernel
+        (n, n) float64 array of the backend, of which only the lower triangle is added up; None where only held
+        features are wanted.
+    backend
+        Where products are computed.
+    exact
+        Products in float64; otherwise in float32 within a block, accumulated in float64.
+    """
+
+    row_sums: Any
+    mean_products: Any
+    mean_square: Any
+    held: np.ndarray
+    kernel: Any
+    backend: Backend
+    exact: bool
+    _room: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def start(cls, n: int, n_held: int, with_kernel: bool, backend: Backend, exact: bool) -> KernelSums:
+        """Return empty sums."""
+        xp = backend.xp
+        row_sums, products = (xp.zeros(n, dtype=xp.float64, device=backend.xp_device) for _ in range(2))
+        kernel = xp.zeros((n, n), dtype=xp.float64, device=backend.xp_device) if with_kernel else None
+        return cls(row_sums, products, 0.0, np.empty((n, n_held)), kernel, backend, exact)
+
+    @stage("kernel")
+    def plus(self, first: int, block: np.ndarray, copy: bool = False) -> KernelSums:
+        """Return the sums with a block (n, b) of features from ``first`` on; in place unless ``copy``.
+
+        The block is float32, or float64 if it was computed from one, and is not changed.
+        """
+        held = self.held
+        if first < held.shape[1]:
+            held = held.copy() if copy else held
+            held[:, first : first + block.shape[1]] = block[:, : held.shape[1] - first]
+        kernel = self.kernel
+        if copy and kernel is not None:
+            kernel = self.backend.xp.asarray(kernel, copy=True)
+        add = self._add if isinstance(self.row_sums, np.ndarray) else self._add_on_device
+        row_sums, products, square = add(kernel, block)
+        return KernelSums(
+            self.row_sums + row_sums,
+            self.mean_products + products,
+            self.mean_square + square,
+            held,
+            kernel,
+            self.backend,
+            self.exact,
+            self._room,
+        )
+
+    @stage("kernel")
+    def finish(self, n_features: int) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray, np.ndarray, float]:
+        """Return features, kernel, row sums, mean products and mean square of the first features, as numpy arrays.
+
+        The features are None where there are more than stimuli, the kernel (both triangles of it) where there are not.
+        """
+        features = kernel = None
+        if n_features <= len(self.held):
+            features = self.held[:, :n_features].copy()
+        else:
+            kernel = _symmetric(np.array(self.backend.to_numpy(self.kernel)))
+            if not self.exact:
+                _centre_twice(kernel)
+        row_sums, products = (np.array(self.backend.to_numpy(a)) for a in (self.row_sums, self.mean_products))
+        return features, kernel, row_sums, products, float(self.mean_square)
+
+    def _add(self, kernel: np.ndarray | None, block: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Add products of a block's centred features to the kernel, if there is one; return what other sums get."""
+        from scipy.linalg import blas
+
+        n, b = block.shape
+        mean = np.empty(b)
+
+        def average(start: int, stop: int) -> None:
+            np.mean(block[:, start:stop], axis=0, dtype=np.float64, out=mean[start:stop])
+
+        in_threads(average, b)
+        # In single precision a rounded mean shifts all stimuli alike, which centring the kernel takes out again.
+        dtype = np.dtype(np.float64 if self.exact else np.float32)
+        subtracted = mean.astype(dtype)
+        values = self._buffer("values", n * b, dtype).reshape(n, b)
+        row_sums, products = np.empty(n), np.empty(n)
+
+        def centre(start: int, stop: int) -> None:
+            for row in range(start, stop, ROWS):
+                some = slice(row, min(row + ROWS, stop))
+                np.copyto(values[some], block[some], casting="same_kind")
+                values[some] -= subtracted
+                row_sums[some] = values[some].sum(axis=1)
+                # Not by BLAS, whose threads would go on waiting for more work and be in the way of the product.
+                products[some] = np.einsum("ij,j->i", values[some], subtracted)
+
+        in_threads(centre, n)
+        if kernel is not None and self.exact:
+            # The upper triangle in the order of columns is the lower one in the order of rows.
+            blas.dsyrk(1.0, values.T, beta=1.0, c=kernel.T, trans=1, lower=0, overwrite_c=1)
+        elif kernel is not None:
+            product = self._buffer("product", n * n, dtype).reshape(n, n)
+            blas.ssyrk(1.0, values.T, beta=0.0, c=product.T, trans=1, lower=0, overwrite_c=1)
+            _add_triangle(kernel, product)
+        total, square = float(mean.sum()), float(np.einsum("i,i->", mean, mean))
+        return row_sums + total, products + square, square
+
+    def _add_on_device(self, kernel: Any, block: np.ndarray) -> tuple[Any, Any, Any]:
+        """Do the same where the kernel is: the block travels as it is, and everything is computed there."""
+        backend, xp, n = self.backend, self.backend.xp, len(block)
+        given = backend.asarray_float32(block) if block.dtype == np.float32 else backend.asarray(block)
+        mean = xp.sum(given, axis=0, dtype=xp.float64) / n
+        values = xp.astype(given, xp.float64) - mean[None, :]
+        row_sums, products = xp.sum(values, axis=1) + xp.sum(mean), values @ mean
+        if not self.exact:
+            values = xp.astype(values, xp.float32)
+        for panel in range(PANELS if kernel is not None else 0):
+            start, stop = n * panel // PANELS, n * (panel + 1) // PANELS
+            if start < stop:
+                product = values[start:stop, :] @ values[:stop, :].T
+                kernel[start:stop, :stop] += xp.astype(product, xp.float64, copy=False)
+        square = xp.sum(mean * mean)
+        return row_sums, products + square, square
+
+    def _buffer(self, name: str, size: int, dtype: np.dtype[Any]) -> np.ndarray:
+        """Return an array that is used again for every block."""
+        if name not in self._room or self._room[name].size < size:
+            self._room[name] = np.empty(size, dtype=dtype)
+        return self._room[name][:size]
+
+
+def _triangle_parts(n: int) -> Sequence[tuple[int, int]]:
+    """Return runs of rows of a lower triangle with about as many numbers each."""
+    cuts = [round(n * (part / 16) ** 0.5) for part in range(17)]
+    return [ends for ends in itertools.pairwise(cuts) if ends[0] < ends[1]]
+
+
+def _add_triangle(kernel: np.ndarray, product: np.ndarray) -> None:
+    """Add the lower triangle of a product to that of the kernel (and some more, which is not looked at)."""
+    parts = _triangle_parts(len(kernel))
+
+    def add(start: int, stop: int) -> None:
+        for first, last in parts[start:stop]:
+            kernel[first:last, :last] += product[first:last, :last]
+
+    in_threads(add, len(parts))
+
+
+def _symmetric(kernel: np.ndarray) -> np.ndarray:
+    """Fill the upper triangle with the lower one, in place."""
+    n = len(kernel)
+
+    def mirror(start: int, stop: int) -> None:
+        for first in range(start, stop, 256):
+            last = min(first + 256, stop)
+            kernel[first:last, last:] = kernel[last:, first:last].T
+            square = kernel[first:last, first:last]
+            square[:] = np.tril(square) + np.tril(square, -1).T
+
+    mirror(0, n)
+    return kernel
+
+
+def _centre_twice(kernel: np.ndarray) -> None:
+    """Subtract row means and column means, in place."""
+    mean = kernel.mean(axis=0)
+    centre = mean - mean.mean() / 2
+    for row in kernel:
+        row -= centre
+    kernel -= centre[:, None]

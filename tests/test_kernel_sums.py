@@ -1,0 +1,79 @@
+"""The sums of pass 2 against plain products, for any cut into blocks, in both precisions, and with several threads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmark_core import kernel_sums
+from benchmark_core.arrays import Backend
+from benchmark_core.kernel_sums import KernelSums
+
+BACKENDS = [Backend("numpy"), Backend("torch")]
+
+
+def added(
+    features: np.ndarray, cuts: list[int], n_held: int = 0, exact: bool = True, backend: Backend = BACKENDS[0]
+) -> KernelSums:
+    sums = KernelSums.start(len(features), n_held, True, backend, exact)
+    for first, last in zip([0, *cuts], [*cuts, features.shape[1]], strict=True):
+        sums = sums.plus(first, features[:, first:last])
+    return sums
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=["numpy", "torch"])
+@given(st.integers(1, 40), st.integers(2, 60), st.data())
+@settings(max_examples=25, deadline=None)
+def test_sums_are_those_of_all_features(backend: Backend, n: int, p: int, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.sets(st.integers(1, p - 1), max_size=5)))
+    x = (np.random.default_rng(n * p).normal(size=(n, p)) + 30).astype(np.float32)
+    wide = x.astype(np.float64)
+    mean, centred = wide.mean(axis=0), wide - wide.mean(axis=0)
+    sums = added(x, cuts, n_held=min(n, p), backend=backend)
+    features, _, row_sums, products, square = sums.finish(min(n, p))
+    np.testing.assert_array_equal(features, wide[:, : min(n, p)])
+    np.testing.assert_allclose(row_sums, wide.sum(axis=1), rtol=1e-13)
+    np.testing.assert_allclose(products, wide @ mean, rtol=1e-13)
+    assert square == pytest.approx(mean @ mean, rel=1e-13)
+    kernel = sums.finish(n + 1)[1]
+    assert kernel is not None
+    np.testing.assert_allclose(kernel, centred @ centred.T, atol=1e-12 * p)
+    np.testing.assert_array_equal(kernel, kernel.T)
+
+
+def test_single_precision_keeps_kernels_centred() -> None:
+    """A mean of a thousand deviations, rounded to single precision, must not show."""
+    random = np.random.default_rng(0)
+    x = (random.normal(size=(60, 900)) + 1000 * random.normal(size=900)).astype(np.float32)
+    exact, fast = (added(x, [300, 500], exact=exact).finish(900)[1] for exact in (True, False))
+    assert exact is not None
+    assert fast is not None
+    assert np.abs(fast.sum(axis=0)).max() < 1e-9 * np.abs(exact).max()
+    assert 0 < np.abs(fast - exact).max() < 1e-6 * np.abs(exact).max()
+
+
+def test_a_copy_leaves_the_sums_as_they_were() -> None:
+    x = np.random.default_rng(1).normal(size=(12, 40)).astype(np.float32)
+    sums = added(x[:, :30], [16], n_held=12)
+    before = [np.array(a) for a in (sums.row_sums, sums.mean_products, sums.held, sums.kernel)]
+    narrow = sums.plus(30, x[:, 30:35], copy=True)
+    for now, then in zip((sums.row_sums, sums.mean_products, sums.held, sums.kernel), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    centred = x[:, :35].astype(np.float64) - x[:, :35].astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(narrow.finish(35)[1], centred @ centred.T, atol=1e-12)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_threads_change_no_digit_of_other_sums(monkeypatch: pytest.MonkeyPatch, exact: bool) -> None:
+    """What is not left to BLAS is the same however rows and columns are divided among threads."""
+    x = (np.random.default_rng(2).normal(size=(101, 333)) + 5).astype(np.float32)
+    monkeypatch.setattr(kernel_sums, "ROWS", 7)
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr("benchmark_core.threads.n_threads", lambda threads=threads: threads)
+        found.append(added(x, [100], exact=exact))
+    for name in ("row_sums", "mean_products", "mean_square"):
+        np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name))
+    np.testing.assert_array_equal(found[0].finish(333)[1], found[1].finish(333)[1])
