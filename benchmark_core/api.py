@@ -158,12 +158,12 @@ def check_batch(batch_size: int | None) -> int | None:
 
 
 def check_device(device: str) -> str:
-    """Return a device if it is known and there; ``auto`` and ``cpu`` import no torch."""
+    """Return a device, or several with commas, if known and there; ``auto`` and ``cpu`` import no torch."""
     if device in ("auto", "cpu"):
         return device
-    from benchmark_core.arrays import choose_device
+    from benchmark_core.arrays import choose_devices
 
-    return choose_device(device)
+    return ",".join(choose_devices(device))
 
 
 def check_backend(backend: str, device: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import numpy as np
 from benchmark_core.errors import InputError
 
 BackendName = Literal["numpy", "torch", "cupy"]
+CUPY = "pip install 'cortex-bench[gpu]' (CUDA 12) or 'cortex-bench[gpu-cuda13]' (CUDA 13)"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Backend:
         if self.name == "cupy":
             import cupy
 
-            return cupy.cuda.Device(self._index)
+            return cupy.cuda.Device(self.index)
         return self.device
 
     def asarray(self, values: Any) -> Any:
@@ -80,33 +82,65 @@ class Backend:
         return np.asarray(array)
 
     @property
-    def _index(self) -> int:
+    def index(self) -> int:
+        """Number of the GPU."""
         return int(self.device.partition(":")[2] or 0)
 
 
 def choose_device(device: str = "auto") -> str:
-    """Return ``cpu`` or ``cuda:N``; ``auto`` takes the first GPU if there is one.
+    """Return ``cpu`` or ``cuda:N``, the first of :func:`choose_devices`.
 
     Raises
     ------
     InputError
         For a device that is not known, or not there.
     """
+    return choose_devices(device)[0]
+
+
+def choose_devices(device: str = "auto") -> tuple[str, ...]:
+    """Return the devices that a text stands for: ``cpu``, or one or several of ``cuda:N``.
+
+    Parameters
+    ----------
+    device
+        ``cpu``; ``cuda:N``, or several with commas (``cuda:0,cuda:1``); ``cuda``, every GPU that CUDA_VISIBLE_DEVICES
+        leaves; ``auto``, the first GPU, or the CPU if there is none.
+
+    Returns
+    -------
+    Stimuli are split among all of them; everything else happens on the first.
+
+    Raises
+    ------
+    InputError
+        For a device that is not known, not there, or named twice, or several that cannot go together.
+    """
     if device == "cpu":
-        return "cpu"
-    kind, colon, index = device.partition(":")
-    if device != "auto" and (kind != "cuda" or (colon and not re.fullmatch("[0-9]{1,4}", index))):
-        raise InputError(f"unknown device {device!r}; use auto, cpu, cuda or cuda:N")
+        return ("cpu",)
+    names = device.split(",")
+    for name in names:
+        if not (re.fullmatch("cuda(:[0-9]{1,4})?", name) or name == "cpu" or device == "auto"):
+            raise InputError(
+                f"unknown device {name!r}; use auto, cpu, cuda or cuda:N, or several GPUs as cuda:0,cuda:1"
+            )
+    if len(names) > 1 and not all(":" in name for name in names):
+        raise InputError(f"device {device!r}: several devices are GPUs with their numbers, as in cuda:0,cuda:1")
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
-        return "cuda:0" if count else "cpu"
-    number = int(index or 0)
-    if number >= count:
-        seen = "no CUDA device" if count == 0 else f"only cuda:0 to cuda:{count - 1}"
-        raise InputError(f"device {device!r} is not available: this machine has {seen}; use --device cpu")
-    return f"cuda:{number}"
+        return ("cuda:0",) if count else ("cpu",)
+    if device == "cuda" and count:
+        names = [f"cuda:{number}" for number in range(count)]
+    numbers = [int(name.partition(":")[2] or 0) for name in names]
+    for name, number in zip(names, numbers, strict=True):
+        if number >= count:
+            seen = "no CUDA device" if count == 0 else f"only cuda:0 to cuda:{count - 1}"
+            raise InputError(f"device {name!r} is not available: this machine has {seen}; use --device cpu")
+    if len(set(numbers)) < len(numbers):
+        raise InputError(f"device {device!r} names a GPU twice")
+    return tuple(f"cuda:{number}" for number in numbers)
 
 
 def choose_backend(name: str = "auto", device: str = "cpu") -> Backend:
@@ -118,17 +152,38 @@ def choose_backend(name: str = "auto", device: str = "cpu") -> Backend:
         For a backend that is unknown, not installed, or cannot use the device.
     """
     if name == "auto":
-        return Backend("numpy" if device == "cpu" else "torch", device)
+        return Backend("numpy" if device == "cpu" else "torch", device.partition(",")[0])
     if name not in ("numpy", "torch", "cupy"):
         raise InputError(f"unknown backend {name!r}; use auto, numpy, torch or cupy")
     if name == "numpy":
         return Backend("numpy", "cpu")
+    device = device.partition(",")[0]
     if name == "cupy":
         if device == "cpu":
             raise InputError("the cupy backend needs a CUDA device; use --backend numpy or torch on a CPU")
-        try:
-            import cupy  # noqa: F401
-        except ImportError:
-            raise InputError("the cupy backend is not installed: pip install 'cortex-bench[gpu]'") from None
+        check_cupy(device)
         return Backend("cupy", device)
     return Backend("torch", device)
+
+
+@cache
+def check_cupy(device: str) -> None:
+    """Check that cupy is there and computes on a device. Its package is named after the version of CUDA, its module is not.
+
+    Raises
+    ------
+    InputError
+        If it is not installed, or is the one for another version of CUDA.
+    """
+    try:
+        import cupy
+    except ImportError:
+        raise InputError(f"the cupy backend is not installed: {CUPY}") from None
+    try:
+        # What needs CUDA's libraries (cuBLAS, cuSOLVER, a compiler) fails here, and not after hours.
+        with cupy.cuda.Device(Backend("cupy", device).index):
+            matrix = cupy.eye(2) + 1
+            cupy.linalg.eigh(matrix @ matrix.T)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"cupy cannot compute on {device} ({type(error).__name__}: {reason}); {CUPY}") from None

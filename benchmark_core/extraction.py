@@ -1,29 +1,33 @@
-"""Pass 1: every stimulus is forwarded once, and all requested layers go to a spool on disk."""
+"""Pass 1: every stimulus is forwarded once, and all requested layers go to a spool on disk.
+
+Chunks of the spool are what is handed out: each device takes the next one as soon as it has forwarded its last. A chunk is
+cut into the same batches wherever it goes, so devices of one kind give the digits that one of them would give.
+"""
 
 from __future__ import annotations
 
-import gc
-import os
+import queue
 import shutil
-import signal
-import sys
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-import numpy as np
 import psutil
 import torch
 
-from benchmark_core.errors import BenchError, InputError, ModelError
+from benchmark_core.batch_sizes import LARGEST_BATCH, SHARE_OF_GPU, largest_batch, largest_on_gpu
+from benchmark_core.chunk_writer import ChunkWriter
+from benchmark_core.decoding import decoded_batches, input_of
+from benchmark_core.errors import InputError, ModelError
 from benchmark_core.preprocessing import Preprocessing
 from benchmark_core.profiling import stage
 from benchmark_core.provenance import peak_rss
+from benchmark_core.replicas import Batch, ChunkOutputs, Replica
 from benchmark_core.spool import Spool
-from benchmark_core.stimuli import StimulusSet, name_ids
+from benchmark_core.stimuli import StimulusSet
 from benchmark_core.torch_models import HookedModel
 
 Precision = Literal["exact", "fast"]
@@ -31,7 +35,8 @@ Progress = Callable[[int, int], None]
 
 CHUNK_ROWS = 32
 """Stimuli in a chunk of the spool, and so what a killed run can lose."""
-LARGEST_BATCH = {"cpu": 16, "cuda": 256}
+WRITERS = 2
+"""Threads that write chunks where a GPU computes: one cannot keep up with it."""
 SEEN = 2**27  # growth of the process in bytes that tells something of a model; less may be anything
 
 
@@ -76,7 +81,7 @@ class ExtractionPlan:
     n_features: dict[str, int]
     batch_size: int
     spool_bytes: int
-    outputs: dict[str, np.ndarray]
+    outputs: dict[str, torch.Tensor]
 
 
 def extract(
@@ -90,6 +95,7 @@ def extract(
     precision: Precision = "exact",
     batch_size: int | None = None,
     progress: Progress | None = None,
+    devices: Sequence[str] = (),
 ) -> Spool:
     """Forward all stimuli and return the spool with the outputs of all layers.
 
@@ -106,11 +112,14 @@ def extract(
         Stimuli in a forward pass, or None to choose from the memory at hand.
     progress
         Called with (stimuli done, of how many).
+    devices
+        All devices to split the stimuli among, ``device`` first; each but that gets a copy of the model.
 
     Raises
     ------
     ModelError
-        For outputs that are not finite or have the wrong batch size, or a model that does not fit.
+        For outputs that are not finite or have the wrong batch size, or a model that does not fit, or cannot be copied
+        to another device.
     InputError
         If the spool does not fit on the disk, for an unknown layer, or for an image that cannot be decoded.
     MissingDataError
@@ -120,45 +129,151 @@ def extract(
         raise InputError(f"batch size {batch_size} is not allowed; use a whole number of at least 1")
     spool = Spool.open(folder, len(stimuli), layers)
     with numeric_policy(precision):
-        started, first = time.perf_counter(), None
+        replica, first = Replica(model, device, layers, precision), None
         if spool is None:
-            plan = probe(model, stimuli, preprocessing, layers, device, batch_size)
+            plan = probe(replica, stimuli, preprocessing, batch_size)
             check_disk(folder, plan.spool_bytes)
             chunk_rows = -(-max(CHUNK_ROWS, plan.batch_size) // plan.batch_size) * plan.batch_size
             spool, first = Spool.create(folder, len(stimuli), layers, chunk_rows, plan.batch_size), plan.outputs
-        batch = batch_size or spool.batch_size
+        replica.fits = batch_size or spool.batch_size
         chunks = spool.absent()
         done = len(stimuli) - sum(len(spool.rows(c)) for c in chunks)
         if progress:
             progress(done, len(stimuli))
-        cuts = {c: cut(spool.rows(c), batch) for c in chunks}
+        cuts = {c: cut(spool.rows(c), replica.fits) for c in chunks}
         batches = [positions for c in chunks for positions in cuts[c]]
-        source = _load_batches(stimuli, preprocessing, batches[1:] if first else batches, device)
+        others = devices[1 : len(chunks)]
+        decoded = decoded_batches(stimuli, preprocessing, batches[1:] if first else batches, device)
+        source = _Source(cuts, decoded, first is not None, alone=not others)
+        if first is not None and others:  # whichever device takes the first chunk
+            first = {layer: values.cpu() for layer, values in first.items()}
         sizes: dict[str, int] = {}
-        fits = batch
-        try:
-            for chunk in chunks:
-                parts: list[dict[str, np.ndarray]] = []
-                for positions in cuts[chunk]:
-                    if first:
-                        outputs, first = first, None
-                    else:
-                        ids = [stimuli.stimulus_ids[i] for i in positions]
-                        with stage("decoding"):
-                            images = next(source)
-                        outputs, fits = _forward(model, images, layers, device, ids, fits)
-                    sizes = _same_sizes(sizes, outputs, stimuli.stimulus_ids[positions[0]])
-                    parts.append(outputs)
-                    done += len(positions)
-                    if progress:
-                        progress(done, len(stimuli))
-                whole = {layer: np.concatenate([p[layer] for p in parts]) for layer in layers}
-                spool.write(chunk, whole, time.perf_counter() - started)
-                started = time.perf_counter()
-        finally:
-            with stage("decoding"):
-                source.close()
+        writers = 0 if device == "cpu" and not others else WRITERS
+        with ChunkWriter(spool, writers) as writer, closing(source):
+            lanes = [
+                _forward_chunks(one, source, writer, spool, stimuli.stimulus_ids, sizes, first)
+                for one in (replica, *(replica.copy_to(name) for name in others))
+            ]
+            for forwarded in _together(lanes, (device, *others)):
+                done += forwarded
+                if progress:
+                    progress(done, len(stimuli))
     return spool
+
+
+def _forward_chunks(
+    replica: Replica,
+    source: _Source,
+    writer: ChunkWriter,
+    spool: Spool,
+    stimulus_ids: Sequence[str],
+    sizes: dict[str, int],
+    first: dict[str, torch.Tensor] | None,
+) -> Iterator[int]:
+    """Forward chunks on one device as long as there are any; yield the number of stimuli of each batch."""
+    outputs: ChunkOutputs | None = None
+    before: Any = None
+    for batch in replica.sent_ahead(source.batches()):
+        given = first if batch.images is None else replica.forward(batch.images)
+        assert given is not None
+        _check_sizes(sizes, given, stimulus_ids[batch.positions[0]])
+        if outputs is None:
+            outputs = ChunkOutputs(batch.chunk, [stimulus_ids[i] for i in spool.rows(batch.chunk)])
+        arrival = replica.fetch(given, outputs)
+        if before is not None:
+            before.synchronize()  # a GPU has one batch to compute and one waiting, no more: memory stays bounded
+        before = arrival
+        yield len(batch.positions)
+        if outputs.is_complete:
+            writer.put(outputs)
+            outputs = None
+
+
+class _Source:
+    """Batches of images, given out by whole chunks to whichever device comes next.
+
+    Parameters
+    ----------
+    cuts
+        Positions of the batches of every chunk, in order.
+    decoded
+        Images of all batches, in order.
+    first_is_known
+        Whether the outputs of the very first batch are there already, so that it has no images.
+    alone
+        Whether one device takes all of them, and none need to be decoded before it asks.
+    """
+
+    def __init__(
+        self, cuts: Mapping[int, list[list[int]]], decoded: Iterator[torch.Tensor], first_is_known: bool, alone: bool
+    ) -> None:
+        self._left, self._decoded, self._known, self._alone = iter(cuts.items()), decoded, first_is_known, alone
+        self._lock = threading.Lock()
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the batches of a chunk, then of the next that nobody else has taken, to the end."""
+        while True:
+            with self._lock:
+                chunk, positions = next(self._left, (-1, []))
+                found: Iterable[Batch] = (self._batch(chunk, some) for some in positions)
+                if not self._alone:
+                    found = list(found)
+            if chunk < 0:
+                return
+            yield from found
+
+    def close(self) -> None:
+        """End the processes that decode."""
+        with stage("decoding"), self._lock:
+            if hasattr(self._decoded, "close"):
+                self._decoded.close()
+
+    def _batch(self, chunk: int, positions: list[int]) -> Batch:
+        if self._known:
+            self._known = False
+            return Batch(chunk, positions, None)
+        with stage("decoding"):
+            return Batch(chunk, positions, next(self._decoded))
+
+
+def _together(lanes: Sequence[Iterator[int]], devices: Sequence[str]) -> Iterator[int]:
+    """Yield what all lanes yield, as it comes: a single one is run here, several in threads of their own."""
+    if len(lanes) == 1:
+        yield from lanes[0]
+        return
+    found: queue.SimpleQueue[int | BaseException | None] = queue.SimpleQueue()
+    stopped = threading.Event()
+
+    def run(lane: Iterator[int], device: str) -> None:
+        try:
+            # Both hold for a thread only.
+            with torch.inference_mode(), nullcontext() if device == "cpu" else torch.cuda.device(device):
+                for forwarded in lane:
+                    found.put(forwarded)
+                    if stopped.is_set():
+                        return
+        except BaseException as error:  # whatever it is, it is raised where the run was asked for
+            found.put(error)
+        else:
+            found.put(None)
+
+    threads = [threading.Thread(target=run, args=pair, name=pair[1]) for pair in zip(lanes, devices, strict=True)]
+    for thread in threads:
+        thread.start()
+    try:
+        running = len(threads)
+        while running:
+            item = found.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                running -= 1
+            else:
+                yield item
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
 
 
 def cut(rows: range, batch_size: int) -> list[list[int]]:
@@ -170,41 +285,55 @@ def cut(rows: range, batch_size: int) -> list[list[int]]:
 
 
 def probe(
-    model: Model,
-    stimuli: StimulusSet,
-    preprocessing: Preprocessing,
-    layers: Sequence[str],
-    device: str,
-    batch_size: int | None = None,
+    replica: Replica, stimuli: StimulusSet, preprocessing: Preprocessing, batch_size: int | None = None
 ) -> ExtractionPlan:
-    """Forward the first stimulus to learn the size of every layer and of the activations, and choose a batch size."""
-    image = torch.from_numpy(_input(stimuli, preprocessing, 0))[None]
+    """Forward the first stimulus to learn the size of every layer and of the activations, and choose a batch size.
+
+    On a GPU the memory of larger batches, copies of that stimulus, is measured.
+
+    Raises
+    ------
+    ModelError
+        For outputs that are of no use.
+    """
+    image = torch.from_numpy(input_of(stimuli, preprocessing, 0))[None]
     sizes: list[int] = []
     handles = []
-    if isinstance(model, HookedModel):
+    if isinstance(replica.model, HookedModel):
 
         def count(_module: Any, _inputs: Any, output: Any) -> None:
             if isinstance(output, torch.Tensor):
                 sizes.append(output.numel() * output.element_size())
 
-        handles = [m.register_forward_hook(count) for m in model.module.modules() if not list(m.children())]
+        handles = [m.register_forward_hook(count) for m in replica.model.module.modules() if not list(m.children())]
     held, most_before = psutil.Process().memory_info().rss, peak_rss()
     try:
-        outputs, _ = _forward(model, image, layers, device, [stimuli.stimulus_ids[0]], 1)
+        sent = replica.send(image)
+        outputs = replica.forward(sent)
     finally:
         for handle in handles:
             handle.remove()
     most = peak_rss()
+    checked = ChunkOutputs(0, stimuli.stimulus_ids[:1])
+    replica.fetch(outputs, checked)
+    checked.wait()
+    checked.check()  # before hours are spent
     n_features = {layer: values.shape[1] for layer, values in outputs.items()}
-    if batch_size is None:
+    if batch_size is None and replica.is_gpu:
+        batch_size = largest_batch(
+            lambda size: replica.peak(sent.expand(size, *sent.shape[1:])),
+            int(SHARE_OF_GPU * replica.free_memory()),
+            largest_on_gpu(len(stimuli), sum(n_features.values())),
+            max(4, len(stimuli) // 64),
+        )
+        replica.release()
+    elif batch_size is None:
         # Outputs of all modules bound what is alive at once; convolutions need about as much again to work in.
         needed = 2 * sum(sizes) + 4 * sum(n_features.values()) + image.numel() * 4
         if most > most_before and most - held > SEEN:  # modules may keep what they compute to themselves
             needed = max(needed, most - held)
-        kind = device.partition(":")[0]
-        free = torch.cuda.mem_get_info(device)[0] if kind == "cuda" else psutil.virtual_memory().available
-        fits = max(1, int(0.25 * free / max(needed, 1)))
-        batch_size = 1 << min(fits, LARGEST_BATCH[kind]).bit_length() - 1
+        fits = max(1, int(0.25 * psutil.virtual_memory().available / max(needed, 1)))
+        batch_size = 1 << min(fits, LARGEST_BATCH["cpu"]).bit_length() - 1
     return ExtractionPlan(n_features, batch_size, 4 * len(stimuli) * sum(n_features.values()), outputs)
 
 
@@ -239,147 +368,12 @@ def numeric_policy(precision: Precision) -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
-@stage("forward")
-def _forward(
-    model: Model, images: torch.Tensor, layers: Sequence[str], device: str, stimulus_ids: Sequence[str], fits: int
-) -> tuple[dict[str, np.ndarray], int]:
-    """Forward one batch, at most ``fits`` stimuli at a time; return checked outputs and how many do fit.
-
-    When memory runs out ``fits`` is halved; what has been forwarded is kept.
-    """
-    parts: list[dict[str, np.ndarray]] = []
-    done = 0
-    while done < len(images):
-        piece = images[done : done + fits]
-        try:
-            parts.append(_checked(model.features(piece.to(device, non_blocking=True), layers), len(piece), layers))
-            done += len(piece)
-            continue
-        except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
-                raise
-            if len(piece) == 1:
-                raise ModelError(f"one stimulus does not fit into the memory of {device}") from None
-            fits = -(-len(piece) // 2)
-        gc.collect()
-        if device != "cpu":
-            torch.cuda.empty_cache()
-    outputs = {layer: np.concatenate([p[layer] for p in parts]) for layer in layers}
+def _check_sizes(sizes: dict[str, int], outputs: Mapping[str, torch.Tensor], stimulus_id: str) -> None:
+    """Check that every layer has the number of features that it had for the stimuli before, which ``sizes`` keeps."""
     for layer, values in outputs.items():
-        bad = ~np.isfinite(values).all(axis=1)
-        if bad.any():
-            ids = [i for i, b in zip(stimulus_ids, bad, strict=True) if b]
-            raise ModelError(f"layer {layer!r} gives values that are not finite for stimulus_id {name_ids(ids)}")
-    return outputs, fits
-
-
-def _same_sizes(sizes: dict[str, int], outputs: Mapping[str, np.ndarray], stimulus_id: str) -> dict[str, int]:
-    """Return the number of features of each layer, which must be those of the stimuli before."""
-    found = {layer: values.shape[1] for layer, values in outputs.items()}
-    for layer, size in sizes.items():
-        if found[layer] != size:
+        found = values.shape[1]
+        if sizes.setdefault(layer, found) != found:
             raise ModelError(
-                f"layer {layer!r} gives {found[layer]} features from stimulus_id {stimulus_id!r} on and {size} before; "
+                f"layer {layer!r} gives {found} features from stimulus_id {stimulus_id!r} on and {sizes[layer]} before; "
                 "a layer needs one size"
             )
-    return found
-
-
-def _checked(features: Any, rows: int, layers: Sequence[str]) -> dict[str, np.ndarray]:
-    if not isinstance(features, Mapping):
-        raise ModelError(f"features() returned {type(features).__name__}, not a mapping from layers to tensors")
-    result = {}
-    for layer in layers:
-        if layer not in features:
-            raise ModelError(f"features() returned no layer {layer!r}")
-        values = torch.as_tensor(features[layer]).detach().to("cpu", torch.float32)
-        if values.ndim == 0 or values.shape[0] != rows:
-            raise ModelError(
-                f"layer {layer!r} has shape {tuple(values.shape)} for a batch of {rows}; expected ({rows}, features)"
-            )
-        if values.numel() == 0:
-            raise ModelError(f"layer {layer!r} has no features")
-        result[layer] = values.reshape(rows, -1).numpy()
-    return result
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(
-        words in text for words in ("out of memory", "can't allocate memory", "alloc_failed")
-    )
-
-
-class _Batches(torch.utils.data.Dataset[Any]):
-    """Decodes and preprocesses; errors travel as values, so that their one line survives the worker process."""
-
-    def __init__(self, stimuli: StimulusSet, preprocessing: Preprocessing, batches: list[list[int]]) -> None:
-        self.stimuli, self.preprocessing, self.batches = stimuli, preprocessing, batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> torch.Tensor | BenchError:
-        try:
-            return torch.from_numpy(
-                np.stack([_input(self.stimuli, self.preprocessing, i) for i in self.batches[index]])
-            )
-        except BenchError as error:
-            return error
-
-
-@stage("decoding")
-def _input(stimuli: StimulusSet, preprocessing: Preprocessing, position: int) -> np.ndarray:
-    """Return one image as a model's input; whatever goes wrong names the stimulus."""
-    image = stimuli.image(position)
-    try:
-        return preprocessing(image)
-    except InputError as error:
-        raise InputError(f"stimulus_id {stimuli.stimulus_ids[position]!r}: {error}") from None
-    except Exception as error:
-        name = stimuli.stimulus_ids[position]
-        raise ModelError(f"preprocessing of stimulus_id {name!r} failed ({type(error).__name__}: {error})") from error
-
-
-def _load_batches(
-    stimuli: StimulusSet, preprocessing: Preprocessing, batches: list[list[int]], device: str
-) -> Generator[Any, None, None]:
-    """Yield the images of each batch, decoded ahead in worker processes where that pays."""
-    cuda = device != "cpu"
-    # Forked workers cost milliseconds; where processes are spawned they would import torch again for seconds.
-    workers = (
-        0
-        if len(batches) < 4 or not sys.platform.startswith("linux")
-        else min((os.cpu_count() or 1) - 1, 8 if cuda else 1)
-    )
-    loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
-        _Batches(stimuli, preprocessing, batches),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=2 if workers else None,
-        multiprocessing_context="fork" if workers else None,
-        pin_memory=cuda,
-        generator=torch.Generator(),  # else the loader draws from the global one
-    )
-    with _interrupts_held_back():
-        items = iter(loader)
-    for item in items:
-        if isinstance(item, BenchError):
-            raise item
-        yield item
-
-
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Hold Ctrl-C back: it reaches this process at the end, and never the processes started meanwhile.
-
-    A terminal sends it to all of them, and a worker would answer with a traceback of its own.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -37,17 +37,20 @@ class Numerics:
     Parameters
     ----------
     device, backend
-        As chosen by :func:`benchmark_core.arrays.choose_device` and :func:`~benchmark_core.arrays.choose_backend`.
+        As chosen by :func:`benchmark_core.arrays.choose_devices` (the first) and :func:`~benchmark_core.arrays.choose_backend`.
     precision
         ``exact`` (float32 forward pass, float64 products) or ``fast`` (TF32 and float32 products, float64 sums).
     batch_size
         Stimuli in a forward pass, or None to choose from the memory at hand.
+    devices
+        All devices that stimuli are split among, ``device`` first; empty for that one alone.
     """
 
     device: str = "cpu"
     backend: str = "numpy"
     precision: str = "exact"
     batch_size: int | None = None
+    devices: tuple[str, ...] = ()
 
     def array_backend(self) -> Backend:
         """Return the array backend (imports numpy)."""
@@ -222,7 +225,7 @@ class Pipeline:
             "kernel_seconds": kernel_seconds,
             "batch_size": spool.batch_size,
             "spool_bytes": 4 * spool.n * sum(spool.n_features(name) for name in layers),
-            "device": self.numerics.device,
+            "device": ",".join(self.numerics.devices) or self.numerics.device,
             "peak_rss_bytes": peak_rss(),
         }
 
@@ -314,6 +317,7 @@ class Pipeline:
                 device=self.numerics.device,
                 precision=self.numerics.precision,  # type: ignore[arg-type]
                 batch_size=self.numerics.batch_size,
+                devices=self.numerics.devices,
                 progress=lambda done, total: self.progress(f"{model.identifier}: {what}", done, total),
             )
 

@@ -136,11 +136,11 @@ class Runner:
     def pipeline(self) -> Pipeline:
         """Return the pipeline on the device asked for (imports torch)."""
         if self._pipeline is None:
-            from benchmark_core.arrays import choose_backend, choose_device
+            from benchmark_core.arrays import choose_backend, choose_devices
 
-            device = choose_device(self.numerics.device)
-            backend = choose_backend(self.numerics.backend, device)
-            self.numerics = replace(self.numerics, device=device, backend=backend.name)
+            devices = choose_devices(self.numerics.device)
+            backend = choose_backend(self.numerics.backend, devices[0])
+            self.numerics = replace(self.numerics, device=devices[0], devices=devices, backend=backend.name)
             self._pipeline = Pipeline(self.store, self.numerics, self.progress)
         return self._pipeline
 

@@ -59,7 +59,7 @@ class HookedModel:
         return {name: module for name, module in self.module.named_modules(remove_duplicate=False) if name}
 
     def features(self, images: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Return the outputs of layers, each flattened to (B, P) float32 on the CPU.
+        """Return the outputs of layers, each flattened to (B, P) float32 in the order (C, H, W), on the module's device.
 
         A layer is a module path, or ``output`` for what ``forward`` returns. The forward pass ends as soon as the
         last layer has been read. A module that is called several times is read at its first call.
@@ -93,18 +93,26 @@ class HookedModel:
         return {layer: read[layer] for layer in layers}
 
     def read(self, output: Any, layer: str) -> torch.Tensor:
-        """Return a layer's output as its features, (B, P) float32 on the CPU; here, all of it."""
+        """Return a layer's output as its features, (B, P) float32; here, all of it."""
         return flatten(output, layer)
 
 
 def flatten(output: Any, layer: str) -> torch.Tensor:
-    """Return a layer's output as a (B, P) float32 copy on the CPU (a later in-place operation cannot change it)."""
+    """Return a layer's output as a (B, P) float32 copy where it lies (a later in-place operation cannot change it).
+
+    Maps are flattened in the order (C, H, W), in whatever order their numbers lie in memory.
+    """
     if not isinstance(output, torch.Tensor):
         raise ModelError(f"layer {layer!r} returns {type(output).__name__}, not a tensor; choose a module inside it")
     if output.ndim == 0:
         raise ModelError(f"layer {layer!r} returns a single number for a whole batch")
-    rows = output.detach().reshape(output.shape[0], math.prod(output.shape[1:]))
-    return rows.to(device="cpu", dtype=torch.float32, copy=True, memory_format=torch.contiguous_format)
+    values = output.detach().to(dtype=torch.float32, copy=True, memory_format=torch.contiguous_format)
+    return values.reshape(output.shape[0], math.prod(output.shape[1:]))
+
+
+def is_convolutional(module: torch.nn.Module) -> bool:
+    """Whether a module holds filters over rows and columns (weights of four dimensions)."""
+    return any(weight.ndim == 4 for weight in (*module.parameters(), *module.buffers()))
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError, MissingDataError, ModelError
 from benchmark_core.extraction import check_disk, cut, extract, numeric_policy, probe, wrap
 from benchmark_core.preprocessing import Preprocessing
+from benchmark_core.replicas import Replica
 from benchmark_core.representation import from_spool
 from benchmark_core.spool import Spool
 from benchmark_core.stimuli import StimulusSet
@@ -201,13 +202,13 @@ def test_what_the_first_forward_pass_tells(stimuli: StimulusSet, monkeypatch: py
     for available, batch_size in ((4 * needed * 5, 4), (4 * needed * 8, 8), (10**12, 16), (1, 1)):
         monkeypatch.setattr("psutil.virtual_memory", lambda available=available: Memory(available))
         net = Net()
-        plan = probe(HookedModel(net), stimuli, SMALL, LAYERS, "cpu")
+        plan = probe(Replica(HookedModel(net), "cpu", LAYERS), stimuli, SMALL)
         assert plan.n_features == sizes
         assert plan.batch_size == batch_size
         assert plan.spool_bytes == 4 * N * sum(sizes.values())
         assert net.batches == [1]
         assert all(not m._forward_hooks for m in net.modules())
-    assert probe(HookedModel(Net()), stimuli, SMALL, LAYERS, "cpu", 7).batch_size == 7
+    assert probe(Replica(HookedModel(Net()), "cpu", LAYERS), stimuli, SMALL, 7).batch_size == 7
 
 
 @pytest.mark.parametrize(("grown", "batch_size"), [(0, 16), (10**8, 16), (10**9, 4), (8 * 10**9, 1)])
@@ -219,7 +220,7 @@ def test_memory_that_no_hook_sees_counts(
     monkeypatch.setattr("psutil.Process.memory_info", lambda self: Memory(0, 3 * 10**9))
     peaks = iter([3 * 10**9, 3 * 10**9 + grown])
     monkeypatch.setattr(room, "peak_rss", lambda: next(peaks))
-    assert probe(HookedModel(Net()), stimuli, SMALL, LAYERS, "cpu").batch_size == batch_size
+    assert probe(Replica(HookedModel(Net()), "cpu", LAYERS), stimuli, SMALL).batch_size == batch_size
 
 
 def test_the_spool_must_fit_on_the_disk(stimuli: StimulusSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

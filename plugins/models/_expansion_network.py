@@ -341,7 +341,9 @@ class WideExpansion5L:
 
     def to(self, device: str) -> WideExpansion5L:
         """Compute on a device from now on."""
-        self._device, self._network, self._block = device, None, None
+        self._device, self._block = device, None
+        if self._network is not None:
+            self._network.to(device)
         if self.dense is not None:
             self.dense.to(device)
         return self

@@ -230,7 +230,7 @@ class ZooNetwork(HookedModel):
         return super().features(images, layers)
 
     def read(self, output: Any, layer: str) -> Tensor:
-        """Return a layer's output as the parameters ask for, flattened to (B, P) float32 on the CPU."""
+        """Return a layer's output as the parameters ask for, flattened to (B, P) float32."""
         found = [] if isinstance(output, Tensor) else features_of(output, self._rows)
         if not found:
             return self._read(output, layer)
