@@ -19,6 +19,7 @@ from benchmark_core.commands_compare import add_to as add_compare
 from benchmark_core.commands_data import data_app
 from benchmark_core.commands_leaderboard import add_to as add_leaderboard
 from benchmark_core.commands_plugin import plugin_app
+from benchmark_core.commands_suite import DatasetOption, SuiteOption, plan_request, suite_app
 from benchmark_core.console import (
     BAD_INPUT,
     DONE,
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
 app.add_typer(plugin_app, name="plugin")
+app.add_typer(suite_app, name="suite")
 
 RecordsOption = Annotated[
     Path | None, typer.Option("--records", metavar="DIR", help="Folder of score records (default: BENCH_HOME/records).")
@@ -65,7 +67,7 @@ class RunCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Name no file after a ``--profile`` that none follows."""
         given = []
-        for argument, following in zip(args, [*args[1:], "--"], strict=True):
+        for argument, following in zip(args, [*args[1:], "--"], strict=False):
             given.append(argument)
             if argument == "--profile" and following.startswith("-") and following != "-":
                 given.append("-")
@@ -143,13 +145,14 @@ def info_command(
         "bench run --model pixels --benchmark simulated.V4",
         "bench run -m pixels -m expansion5l:filters=300 -b 'cowley2023.*' --json",
         "bench run -m expansion5l-256 -b simulated.V4 --seeds 0-9",
+        "bench run --suite paper.ablations --dataset cowley2023",
     ),
 )
 @guarded
 def run_command(
     benchmark: Annotated[
-        list[str], typer.Option("--benchmark", "-b", metavar="ID", help="Benchmark or glob; may be repeated.")
-    ],
+        list[str] | None, typer.Option("--benchmark", "-b", metavar="ID", help="Benchmark or glob; may be repeated.")
+    ] = None,
     model: Annotated[
         list[str] | None, typer.Option("--model", "-m", metavar="ID", help="Model identifier or glob; may be repeated.")
     ] = None,
@@ -164,10 +167,14 @@ def run_command(
             help="auto (chosen on training stimuli), all, or a layer's name; of several models NAME+NAME.",
         ),
     ] = "auto",
+    suite: SuiteOption = None,
+    dataset: DatasetOption = None,
     seeds: Annotated[
         str | None, typer.Option(metavar="RANGE", help="Draws of untrained models, e.g. 0-9 or 0,3,5-7.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda:N, several as cuda:0,cuda:1, or cuda for all GPUs.")
+    ] = "auto",
     backend: Annotated[str, typer.Option(help="auto, numpy, torch or cupy.")] = "auto",
     precision: Annotated[str, typer.Option(help="exact, or fast (TF32 and float32 products).")] = "exact",
     batch_size: Annotated[str, typer.Option(metavar="N", help="auto, or stimuli in a forward pass.")] = "auto",
@@ -201,9 +208,14 @@ def run_command(
     from benchmark_core.tables import print_results
 
     found = open_registry(plugins)
-    cells, notes = make_plan(
-        found, model or [], benchmark, metric or None, layer, None if seeds is None else parse_seeds(seeds)
-    )
+    drawn = None if seeds is None else parse_seeds(seeds)
+    if suite is None and dataset is not None:
+        raise InputError("--dataset belongs to --suite; name benchmarks with --benchmark (bench list benchmarks)")
+    if suite is not None:
+        named = {"--model": model, "--benchmark": benchmark, "--metric": metric, "--layer": layer != "auto"}
+        cells, notes = plan_request(found, suite, dataset, drawn, named)
+    else:
+        cells, notes = make_plan(found, model or [], benchmark or [], metric or None, layer, drawn)
     numerics = Numerics(
         check_device(device), check_backend(backend, device), check_precision(precision), parse_batch_size(batch_size)
     )

@@ -118,13 +118,14 @@ def flops(**parameters: Any) -> float:
     channels = 108 if fixed else parameters["filters_1"]
     side_1, side_2, side_3 = (222, 105, 48) if fixed else (224, 106, 49)
     layer_5 = 121 if parameters["layer_5"] == "dense" else 9 * 81
-    return 2.0 * (
+    products: int = (
         225 * (1 if fixed else 3) * channels * side_1**2
         + 49 * channels * parameters["filters_2"] * side_2**2
         + 25 * parameters["filters_2"] * parameters["filters_3"] * side_3**2
         + 9 * parameters["filters_3"] * parameters["filters_4"] * 22**2
         + layer_5 * parameters["filters_4"] * parameters["filters"]
     )
+    return 2.0 * products
 
 
 def _nonlinearity_5(parameters: Mapping[str, Any]) -> Any:
