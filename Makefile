@@ -43,8 +43,8 @@ format: $(INSTALLED)  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-leaderboard: $(INSTALLED)  ## Write leaderboard/leaderboard.csv from the committed records
-	$(BIN)/bench leaderboard --records $(RECORDS) --csv leaderboard/leaderboard.csv
+leaderboard: $(INSTALLED)  ## Write leaderboard/leaderboard.csv and .html from the committed records
+	$(BIN)/bench leaderboard --records $(RECORDS) --csv leaderboard/leaderboard.csv --html leaderboard/leaderboard.html
 
 clean:  ## Remove the environment and everything built
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .benchmarks

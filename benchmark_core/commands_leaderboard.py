@@ -29,6 +29,7 @@ def add_to(app: typer.Typer) -> None:
         epilog=example(
             "bench leaderboard",
             "bench leaderboard --records records --csv scores.csv",
+            "bench leaderboard --html scores.html",
             "bench leaderboard --compare last_month.csv",
             "bench leaderboard --against published",
         ),
@@ -40,6 +41,10 @@ def leaderboard_command(
     records: RecordsOption = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="PATH", help="Where to write the CSV (default: beside the records).")
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="PATH", help="Write it as a page, too: one file that works without network."),
     ] = None,
     compare: Annotated[
         Path | None,
@@ -56,7 +61,7 @@ def leaderboard_command(
     With --compare or --against no CSV is written unless --csv names one.
     """
     from benchmark_core.home import expand
-    from benchmark_core.leaderboard import leaderboard, write_csv
+    from benchmark_core.leaderboard import leaderboard_entries, write_csv
     from benchmark_core.records import read_records, records_folder
     from benchmark_core.tables import print_leaderboard
 
@@ -68,10 +73,11 @@ def leaderboard_command(
         from benchmark_core.leaderboard_comparison import compare_leaderboards, read_leaderboard
 
         old, absent = read_leaderboard(expand(compare))
-        rows = leaderboard(read_records(folder))
-        moves = compare_leaderboards(old, rows, absent)
+        entries = leaderboard_entries(read_records(folder))
+        moves = compare_leaderboards(old, [entry.row for entry in entries], absent)
     else:
-        rows = leaderboard(read_records(folder))
+        entries = leaderboard_entries(read_records(folder))
+    rows = [entry.row for entry in entries]
     if against is not None:
         from benchmark_core.agreement import agreements
         from benchmark_core.published import published_on
@@ -81,8 +87,14 @@ def leaderboard_command(
     shows = moves is None and found is None
     if shows or csv is not None:
         write_csv(rows, path)
+    page = None if html is None else expand(html)
+    if page is not None:
+        from benchmark_core.leaderboard_page import write_html
+
+        write_html(entries, page)
     if as_json:
-        write_json(_document(rows, path if shows or csv is not None else None, moves, found))
+        document = _document(rows, path if shows or csv is not None else None, moves, found)
+        write_json(document if page is None else document | {"html": str(page)})
         return
     if moves is not None:
         print_moves(moves, str(compare))
@@ -92,6 +104,8 @@ def leaderboard_command(
         print_leaderboard(rows)
     if shows or csv is not None:
         print(f"{len(rows)} rows in {path}")
+    if page is not None:
+        print(f"page in {page}")
 
 
 def _document(
