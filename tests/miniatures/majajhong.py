@@ -11,7 +11,7 @@ import hashlib
 import io
 import pickle
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -185,9 +185,9 @@ N_FULL = (
 )  # objects; images of each at variation 0 and 3; repetitions of those: 148 480 presentations
 
 
-def full_size_presentations() -> Iterator[tuple[str, str, int, int]]:
+def full_size_presentations(size: tuple[int, int, int, int, int] = N_FULL) -> Iterator[tuple[str, str, int, int]]:
     """Yield (stimulus_id, object, variation, repetition) of every presentation of the public recording's size."""
-    objects, plain, varied, few, many = N_FULL
+    objects, plain, varied, few, many = size
     for o in range(objects):
         for k in range(plain + varied):
             stimulus_id = hashlib.sha1(f"{o}/{k}".encode()).hexdigest()
@@ -195,9 +195,18 @@ def full_size_presentations() -> Iterator[tuple[str, str, int, int]]:
                 yield stimulus_id, f"object{o}", 0 if k < plain else 3, repetition
 
 
-def write_full_size(path: Path, dtype: str = "f4", n_neuroids: int = 256) -> None:
-    """Write an assembly of the public one's size (256 neuroids x 148 480 presentations), block by block."""
-    shown = list(full_size_presentations())
+def write_full_size(
+    path: Path,
+    dtype: str = "f4",
+    n_neuroids: int = 256,
+    size: tuple[int, int, int, int, int] = N_FULL,
+    signal: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Write an assembly of the public one's size (256 neuroids x 148 480 presentations), block by block.
+
+    Trials are noise of deviation 1, about the ``signal`` (n_neuroids,) of each stimulus_id where there is one.
+    """
+    shown = list(full_size_presentations(size))
     random = np.random.Generator(np.random.Philox(3))
     shown = [shown[i] for i in np.argsort(random.random(len(shown)))]
     with netCDF4.Dataset(path, "w") as file:
@@ -219,8 +228,11 @@ def write_full_size(path: Path, dtype: str = "f4", n_neuroids: int = 256) -> Non
         variable = file.createVariable(VARIABLE, dtype, ("neuroid", "presentation", "time_bin"))
         variable.coordinates = "image_id object_name variation repetition neuroid_id animal region"
         for first in range(0, n_neuroids, 16):
-            size = (min(16, n_neuroids - first), len(shown), 1)
-            variable[first : first + 16] = random.standard_normal(size, dtype=np.float32)
+            last = min(n_neuroids, first + 16)
+            trials = random.standard_normal((last - first, len(shown), 1), dtype=np.float32)
+            if signal is not None:
+                trials += np.array([signal[p[0]][first:last] for p in shown], dtype=np.float32).T[:, :, None]
+            variable[first:last] = trials
 
 
 def write_noise_images(path: Path, names: list[str], side: int = 256) -> None:
