@@ -17,6 +17,7 @@ from benchmark_core import __version__
 from benchmark_core.commands_cache import cache_app
 from benchmark_core.commands_compare import add_to as add_compare
 from benchmark_core.commands_data import data_app
+from benchmark_core.commands_figures import add_to as add_figures
 from benchmark_core.commands_leaderboard import add_to as add_leaderboard
 from benchmark_core.commands_plugin import plugin_app
 from benchmark_core.commands_suite import DatasetOption, SuiteOption, plan_request, suite_app
@@ -259,6 +260,7 @@ def run_command(
 
 add_leaderboard(app)
 add_compare(app)
+add_figures(app)
 
 
 @app.command("doctor", epilog=example("bench doctor", "bench doctor --verify"))
