@@ -231,6 +231,15 @@ def _conventions() -> list[Column]:
     return found
 
 
+def _part(name: str, key: str) -> Callable[[Record], Any]:
+    def look(record: Record) -> Any:
+        parts = _detail("parts")(record) or {}
+        found = parts.get("shared_ABC") if name == "shared" and "shared_ABC" in parts else parts.get(name)
+        return found.get(key) if isinstance(found, Mapping) else None
+
+    return look
+
+
 def _partition() -> list[Column]:
     """Return the columns of variance partitioning."""
     found = []
@@ -247,7 +256,7 @@ def _partition() -> list[Column]:
             ("_ci_low", "ci_low", f"lower end of the 95 % interval of `{part}`"),
             ("_ci_high", "ci_high", f"upper end of the 95 % interval of `{part}`"),
         ):
-            of = _only("variance-partitioning", _detail("parts", part, key))
+            of = _only("variance-partitioning", _part(part, key))
             found.append(Column(_OTHERS, part + suffix, SHARE, words, empty, of))
     return found
 
@@ -264,12 +273,11 @@ COLUMNS: tuple[Column, ...] = (
     Column(_WHICH, "model", TEXT, "identifier of the model; several are joined by ` + `", "the metric takes no model", lambda r: " + ".join(r["models"])),
     Column(_WHICH, "model_version", TEXT, "version of the model's plugin; of several joined by ` + `", "the metric takes no model", lambda r: " + ".join(map(str, r.get("model_versions", [])))),
     Column(_WHICH, "trained", "true or false", "whether any of the models has trained weights", "the metric takes no model", _trained),
-    Column(_WHICH, "seed", TEXT, "seed of the weights that the identifier names", "the default draw, or weights that are not drawn", _seed),
     Column(_WHICH, "requested_layer", TEXT, "`auto` (chosen on training stimuli), or the layer that was asked for", "not known", at("requested_layer")),
     Column(_WHICH, "layer", TEXT, "layer that the score rests on: the one of most folds", "the metric takes no model", at("layer")),
+    Column(_WHICH, "status", TEXT, "`ok`, `failed` or `missing-data`", "never", at("status")),
     Column(_WHICH, "layers", TEXT, "layer of every fold, in the order of the folds", "all folds agree", _layers),
     Column(_WHICH, "n_layers", COUNT, "layers among which it was chosen; of several models joined by ` + `", NO_SCORE, _n_layers),
-    Column(_WHICH, "status", TEXT, "`ok`, `failed` or `missing-data`", "never", at("status")),
     Column(_SCORE, "score", _HEADLINE, "headline value: explained share of the explainable variance (`encoding`, `variance-partitioning`: of all models together), accuracy (`classification`), similarity (`rsa`, `cka`), effective dimensionality (`spectrum`), ceiling (`noise-ceiling`)", "it cannot be computed; `error` or the record's warnings say why", at("score")),
     Column(_SCORE, "ci_low", _HEADLINE, "lower end of the 95 % interval", "no interval", at("ci_low")),
     Column(_SCORE, "ci_high", _HEADLINE, "upper end of the 95 % interval", "no interval", at("ci_high")),
@@ -318,6 +326,7 @@ COLUMNS: tuple[Column, ...] = (
     Column(_SCORE, "n_subjects", COUNT, "subjects that the score is a mean over", NOT_REPORTED, lambda r: len(r.get("subjects") or {}) or None),
     Column(_SCORE, "n_resamples", COUNT, "bootstrap resamples that the record holds", "it holds none", at("resamples", "n")),
     Column(_SCORE, "warnings", TEXT, "what a reader must know, joined by ` / `", "nothing", lambda r: joined(r.get("warnings") or None, " / ")),
+    Column(_DRAWS, "seed", TEXT, "seed of the weights that the identifier names", "the default draw, or weights that are not drawn", _seed),
     Column(_DRAWS, "n_seeds", COUNT, "draws of the model that have a score", "one draw"),
     Column(_DRAWS, "seed_mean", _HEADLINE, "mean of `score` over draws", "one draw"),
     Column(_DRAWS, "seed_sd", _HEADLINE, "standard deviation of `score` over draws (n - 1)", "one draw"),

@@ -164,7 +164,7 @@ def published_on(benchmarks: Collection[str]) -> list[Published]:
     MissingDataError, InputError
         If that table is not there or damaged.
     """
-    if not any(score.benchmark in benchmarks for score in read_published(table_path())):
+    if not benchmarks or not any(score.benchmark in benchmarks for score in read_published(table_path())):
         return []
     from benchmark_core.registry import Registry
 

@@ -7,7 +7,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmark_core.text_graphics import Axis, bar, characters, shortened
+
 RULE = "-"
+BARS = (8, 24)  # characters of an interval bar, at least and at most
 NOBODY = "-"  # the model of a metric of the target alone
 
 
@@ -25,7 +28,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: S
             for text, width, heading in zip(row, widths, headings, strict=True)
         ]
         line = "  ".join(parts).rstrip()
-        print(line if limit is None or len(line) <= limit else line[: limit - 1] + "…")
+        print(line if limit is None or len(line) <= limit else line[: limit - 1] + characters().ellipsis)
         if number == 0:
             print("  ".join(RULE * width for width in widths)[:limit])
 
@@ -68,34 +71,70 @@ def print_remark_on_ceilings(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_results(results: Sequence[Mapping[str, Any]]) -> None:
-    """Print the results of a run, one line each, and their warnings."""
+    """Print the results of a run: a table for each benchmark and metric, their parts, and their warnings.
+
+    The tables fit 80 columns, or the terminal, as long as names are short; names are cut only where stdout is a
+    terminal. Intervals are drawn; wider terminals show them in numbers, too.
+    """
     if not results:
         return
-    headings = ["model", "benchmark", "score", "95 % interval", "ceiling", "r", "layer", "time"]
-    rows = [
-        [
-            model_name(r, " + ".join(r["models"]) or NOBODY),
-            benchmark_name(r),
-            number(r["score"]) if r["status"] == "ok" else r["status"],
-            interval(r),
-            number(r.get("ceiling")),
-            number(r.get("r_neuroid")),
-            (r["layer"] if "layers" not in r else f"{r['layer']} (varies)") if r["models"] else NOBODY,
-            "recorded" if r["cached"] else seconds(r.get("seconds")),
-        ]
-        for r in results
-    ]
-    if len({r["metric"] for r in results}) > 1 or not all(r["models"] for r in results):
-        headings.insert(2, "metric")
-        for row, r in zip(rows, results, strict=True):
-            row.insert(2, r["metric"])
-    print_table(headings, rows, right=("score", "ceiling", "r", "time"))
-    print_remark_on_ceilings(results)
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for r in results:
+        groups.setdefault((benchmark_name(r), r["metric"]), []).append(r)
+    for number_of_group, ((benchmark, metric), members) in enumerate(groups.items()):
+        print(("\n" if number_of_group else "") + f"{benchmark}, {metric}")
+        print_group(members)
+        print_remark_on_ceilings(members)
+    if any("layers" in r for r in results):
+        print("+N: so many other layers were chosen in some of the folds")
     for r in results:
         print_parts(r)
     for r in results:
         for warning in r.get("warnings", []):
             print(f"note on {' + '.join(r['models']) or r['metric']}, {r['benchmark']}: {warning}")
+
+
+def print_group(members: Sequence[Mapping[str, Any]]) -> None:
+    """Print the results on one benchmark by one metric."""
+    drawn, axis, limit = characters(), Axis.of(members), shutil.get_terminal_size().columns
+    columns = {
+        "model": [model_name(r, " + ".join(r["models"]) or NOBODY) for r in members],
+        "score": [number(r["score"]) if r["status"] == "ok" else r["status"] for r in members],
+        "ceiling": [number(r.get("ceiling")) for r in members],
+        "r": [number(r.get("r_neuroid")) for r in members],
+        "layer": [layer_name(r) for r in members],
+        "time": ["recorded" if r["cached"] else seconds(r.get("seconds")) for r in members],
+    }
+    right = ("score", "ceiling", "r", "time")
+    widths = {name: max(len(text) for text in (name, *cells)) for name, cells in columns.items()}
+    numbers = [interval(r) for r in members]
+    spare = limit - sum(widths.values()) - 2 * len(columns)
+    wide = spare - len("95 % interval") - 5 >= BARS[1]
+    spare -= 5 + max(len("95 % interval"), *map(len, numbers)) if wide else 0
+    bars = min(BARS[1], max(BARS[0], spare))
+    missing = max(0, bars - spare) if sys.stdout.isatty() else 0
+    for name, least in (("layer", 8), ("model", 12)):  # what does not fit is taken from names, never from numbers
+        cut = min(missing, max(0, widths[name] - least))
+        columns[name] = [shortened(text, widths[name] - cut, drawn) for text in columns[name]]
+        missing -= cut
+    heading = axis.heading(bars)
+    shown = list(columns)
+    columns[heading] = [bar(r, axis, len(heading), drawn) for r in members]
+    shown.insert(2, heading)
+    if wide:
+        columns["95 % interval"] = numbers
+        shown.insert(2, "95 % interval")
+    print_table(shown, zip(*(columns[name] for name in shown), strict=True), right=right)
+
+
+def layer_name(result: Mapping[str, Any]) -> str:
+    """Write the layer of most folds, and how many others there are (``blocks.5 +1``)."""
+    if not result["models"]:
+        return NOBODY
+    folds = result.get("layers", [])
+    of_models = folds if folds and isinstance(folds[0], list) else [folds]
+    others = sum(max(0, len(set(of_model)) - 1) for of_model in of_models)
+    return f"{result['layer']} +{others}" if others else str(result["layer"])
 
 
 def print_parts(result: Mapping[str, Any]) -> None:
@@ -153,8 +192,15 @@ def print_leaderboard(rows: Sequence[Mapping[str, Any]]) -> None:
             for line, member in zip(lines, members, strict=True):
                 seeds = member.get("n_seeds")
                 line.insert(2, f"sd {number(member['seed_sd'])}, n = {seeds}" if seeds else "-")
-        print_table(headings, lines, right=("score", "ceiling", "r", "features"))
+        if any(member.get("published_r_pattern") is not None for member in members):
+            at = headings.index("features")
+            headings[at:at] = ["r pattern", "published"]
+            for line, member in zip(lines, members, strict=True):
+                line[at:at] = [number(member["r_pattern"]), number(member.get("published_r_pattern"))]
+        print_table(headings, lines, right=("score", "ceiling", "r", "r pattern", "published", "features"))
         if len(contest) > 1:
             print("* cannot be told from the best (all pairs, 5 %; `bench compare` has the differences)")
+        if "published" in headings:
+            print("published: r_pattern of Kazemian et al. (`bench leaderboard --against published` has the intervals)")
         print_remark_on_ceilings(members)
         print()

@@ -70,6 +70,9 @@ def test_headline_values_of_other_metrics() -> None:
     assert row["explained_A"] == pytest.approx(row["unique_A"] + row["shared"], abs=0.001)
     assert row["unique_A_ci_low"] < row["unique_A"] < row["unique_A_ci_high"]
     assert row["unique_C"] is None
+    three = one("variance-partitioning", *models, "pixels")
+    assert row_of(three)["shared"] == three["details"]["parts"]["shared_ABC"]["value"]
+    assert row_of(three)["unique_C_ci_high"] == three["details"]["parts"]["unique_C"]["ci_high"]
     row = row_of(one("rsa", "efficientnet-lite0"))
     assert row["score_test"] == row["score"]
     assert row_of(one("noise-ceiling"))["ceiling_of"] == "reliability"

@@ -38,7 +38,8 @@ def test_the_plugin_of_the_readme_is_listed_runs_and_shows_on_the_leaderboard(
         shown.append(result.stdout)
     listed, ran, board = shown
     assert re.search(r"^edges\b", listed, re.MULTILINE)
-    score = re.search(r"^edges .*\(simulated\) +(\d\.\d{3})", ran, re.MULTILINE)
+    assert re.search(r"^simulated\.V4 v1 \(simulated\), encoding$", ran, re.MULTILINE)
+    score = re.search(r"^edges +(\d\.\d{3}) ", ran, re.MULTILINE)
     assert score
     assert re.search(rf"^edges +{re.escape(score.group(1))} ", board, re.MULTILINE)
 
