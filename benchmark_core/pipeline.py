@@ -303,9 +303,10 @@ class Pipeline:
 
         The rows of what comes back are those of :meth:`rows_of`; without a ``shared_key``, all stimuli in their order.
         """
-        from benchmark_core.extraction import extract
-        from benchmark_core.joined_spool import JoinedSpool
-        from benchmark_core.spool import Spool
+        with stage("imports"):
+            from benchmark_core.extraction import extract
+            from benchmark_core.joined_spool import JoinedSpool
+            from benchmark_core.spool import Spool
 
         def forward(some: StimulusSet, place: Path, what: str) -> Spool:
             return extract(
@@ -354,8 +355,9 @@ class Pipeline:
     @stage("weights")
     def load(self, model: Resolved) -> Any:
         """Return the wrapped model on its device."""
-        from benchmark_core.extraction import wrap
-        from benchmark_core.torch_models import seeded_globals
+        with stage("imports"):
+            from benchmark_core.extraction import wrap
+            from benchmark_core.torch_models import seeded_globals
 
         if model.identifier not in self._loaded:
             self._loaded.clear()

@@ -169,8 +169,9 @@ class Runner:
 
     def _score_part(self, cell: Cell, name: str, part: BenchmarkSpec | SubjectSpec, stimuli: StimulusSet) -> PartScore:
         """Score all of a cell, or one of the subjects who saw different stimuli."""
-        from benchmark_core.randomised_pca import reduction_for
-        from benchmark_core.standardised import training_sets_for
+        with stage("imports"):
+            from benchmark_core.randomised_pca import reduction_for
+            from benchmark_core.standardised import training_sets_for
 
         pipeline = self.pipeline()
         with stage("target"):
