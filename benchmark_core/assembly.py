@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmark_core.errors import InputError
 from benchmark_core.stimuli import name_ids
+from benchmark_core.threads import in_threads
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -116,14 +117,16 @@ class Responses:
     def _averages(self) -> np.ndarray:
         """The means over repetitions: computed once, because metrics ask for them again and again."""
         averages = np.empty((len(self.values), self.n_neuroids))
-        for first in range(0, len(averages), BLOCK):  # small enough to stay in the processor's cache
-            values = self.values[first : first + BLOCK]
-            present = np.isfinite(values)
-            counts = present.sum(axis=1)
-            total = np.where(present, values, 0.0).sum(axis=1)
-            averages[first : first + BLOCK] = np.divide(
-                total, counts, out=np.full(total.shape, np.nan), where=counts > 0
-            )
+
+        def average(start: int, stop: int) -> None:
+            for first in range(start, stop, BLOCK):  # small enough to stay in the processor's cache
+                some = slice(first, min(first + BLOCK, stop))
+                present = np.isfinite(self.values[some])
+                counts = present.sum(axis=1)
+                total = np.where(present, self.values[some], 0.0).sum(axis=1)
+                averages[some] = np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
+
+        in_threads(average, len(averages))
         return averages
 
     def of_subject(self, subject: str) -> Responses:

@@ -9,8 +9,10 @@ import numpy as np
 
 from benchmark_core.keys import digest
 from benchmark_core.resampling import weighted_statistics
+from benchmark_core.threads import in_threads
 
 ROWS = 32  # stimuli whose repetitions are worked on at once
+HALVES = 2**22  # numbers in the means of all splits that are made in one reading of the trials
 AT_ONCE = 500_000  # numbers in one resamples-by-neuroids array
 
 
@@ -29,13 +31,17 @@ def mean_noise(trials: np.ndarray) -> np.ndarray:
     """
     shape = (trials.shape[0], trials.shape[2])
     counts, squares = np.empty(shape, dtype=np.int64), np.empty(shape)
-    for first in range(0, len(trials), ROWS):  # small enough to stay in the processor's cache
-        some = slice(first, first + ROWS)
-        present = np.isfinite(trials[some])
-        counts[some] = present.sum(axis=1)
-        filled = np.where(present, trials[some], 0.0)
-        mean = filled.sum(axis=1) / np.maximum(counts[some], 1)
-        squares[some] = (np.where(present, filled - mean[:, None, :], 0.0) ** 2).sum(axis=1)
+
+    def reduce(start: int, stop: int) -> None:
+        for first in range(start, stop, ROWS):  # small enough to stay in the processor's cache
+            some = slice(first, min(first + ROWS, stop))
+            present = np.isfinite(trials[some])
+            counts[some] = present.sum(axis=1)
+            filled = np.where(present, trials[some], 0.0)
+            mean = filled.sum(axis=1) / np.maximum(counts[some], 1)
+            squares[some] = (np.where(present, filled - mean[:, None, :], 0.0) ** 2).sum(axis=1)
+
+    in_threads(reduce, len(trials))
     safe = np.maximum(counts, 1)
     repeated = counts >= 2
     variance = np.where(repeated, squares / np.maximum(counts - 1, 1), 0.0)
@@ -50,7 +56,9 @@ def spearman_brown(r: np.ndarray) -> np.ndarray:
     return np.asarray(np.divide(2 * r, 1 + r, out=np.full(r.shape, np.nan), where=(r > -1)))
 
 
-def half_means(trials: np.ndarray, n_splits: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def half_means(
+    trials: np.ndarray, n_splits: int, seed: int, rows: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield mean responses over two random halves of the repetitions of every stimulus.
 
     Simultaneously recorded neuroids share their halves. Of an odd number of repetitions the first half has one more.
@@ -63,33 +71,62 @@ def half_means(trials: np.ndarray, n_splits: int, seed: int) -> Iterator[tuple[n
         How many random splits to draw.
     seed
         Of the splits.
+    rows
+        Positions of the stimuli whose halves are wanted, all by default. Their halves do not depend on which.
 
     Yields
     ------
-    Two arrays (n_stimuli, n_neuroids), NaN where a half is empty.
+    Two arrays (n_stimuli or len(rows), n_neuroids), NaN where a half is empty.
     """
     key = int(digest({"what": "half_means", "seed": seed})[:32], 16)
     random = np.random.Generator(np.random.Philox(key=key))
-    present = np.isfinite(trials)
-    filled = np.where(present, trials, 0.0)
+    taken = trials if rows is None else trials[rows]
+    present = np.isfinite(taken)
+    filled = np.where(present, taken, 0.0)
     shared = bool((present == present[:, :, :1]).all())
-    if shared:
-        present = present[:, :, :1]
-    for _ in range(n_splits):
-        order = np.argsort(random.random(trials.shape[:2]), axis=1)[:, :, None]
-        # Deal the presentations that exist out in random order: first half, second half, first half, ...
-        rank = np.cumsum(np.take_along_axis(present, order, axis=1), axis=1)
-        rank = np.take_along_axis(rank, np.argsort(order, axis=1), axis=1)
-        odd = rank % 2 == 1
-        halves = [present & odd, present & ~odd]
-        if shared:  # both in one reading of the trials
-            chosen = np.stack([half[:, :, 0] for half in halves], axis=1).astype(np.float64)
-            total, counts = chosen @ filled, chosen.sum(axis=2)[:, :, None]
+    at_once = max(1, HALVES // (2 * max(1, len(taken) * taken.shape[2]))) if shared else 1
+    for split in range(0, n_splits, at_once):
+        chosen = []
+        for _ in range(min(at_once, n_splits - split)):
+            drawn = random.random(trials.shape[:2])
+            order = np.argsort(drawn if rows is None else drawn[rows], axis=1)
+            chosen += _dealt(order, present[:, :, :1] if shared else present)
+        if shared:  # all of them in one reading of the trials
+            weights = np.concatenate(chosen, axis=2).astype(np.float64).transpose(0, 2, 1)
+            totals = np.ascontiguousarray(weights) @ filled
+            counts = weights.sum(axis=2)
         else:
-            total = np.stack([(filled * half).sum(axis=1) for half in halves], axis=1)
-            counts = np.stack([half.sum(axis=1) for half in halves], axis=1)
-        means = np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
-        yield means[:, 0], means[:, 1]
+            totals = np.stack([(filled * half).sum(axis=1) for half in chosen], axis=1)
+            counts = np.stack([half.sum(axis=1) for half in chosen], axis=1)
+        for first in range(0, len(chosen), 2):
+            some = slice(first, first + 2)
+            total, count = totals[:, some], counts[:, some, None] if shared else counts[:, some]
+            means = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+            yield means[:, 0], means[:, 1]
+
+
+def _dealt(order: np.ndarray, present: np.ndarray) -> list[np.ndarray]:
+    """Deal the presentations that exist out in a random order, to the first half, the second, the first, ...
+
+    Parameters
+    ----------
+    order
+        (n, n_repetitions) repetitions of each stimulus in random order.
+    present
+        (n, n_repetitions, m) booleans.
+
+    Returns
+    -------
+    Two boolean arrays like ``present``.
+    """
+    there = np.take_along_axis(present, order[:, :, None], axis=1)
+    odd = np.cumsum(there, axis=1) % 2 == 1
+    halves = []
+    for dealt in (there & odd, there & ~odd):
+        half = np.empty_like(present)
+        np.put_along_axis(half, order[:, :, None], dealt, axis=1)
+        halves.append(half)
+    return halves
 
 
 def row_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -198,9 +235,11 @@ def split_halves(
     counts = [np.ones((1, len(fold.rows))) for fold in folds] if weights is None else list(weights)
     r = _Mean((len(counts[0]), trials.shape[2]))
     pattern, pattern_z = _Mean((len(counts[0]),)), _Mean((len(counts[0]),))
-    for a, b in half_means(trials, n_splits, seed):
-        for fold, count in zip(folds, counts, strict=True):
-            first, second = (np.where(fold.used, half[fold.rows], np.nan) for half in (a, b))
+    rows = np.unique(np.concatenate([fold.rows for fold in folds])) if folds else np.arange(0)
+    places = [np.searchsorted(rows, fold.rows) for fold in folds]
+    for a, b in half_means(trials, n_splits, seed, rows if len(rows) < len(trials) else None):
+        for fold, place, count in zip(folds, places, counts, strict=True):
+            first, second = (np.where(fold.used, half[place], np.nan) for half in (a, b))
             for some in blocks(trials.shape[2], len(count)):
                 r.add(weighted_statistics(count, first[:, some], second[:, some]).r, some)
             pattern.add(_weighted_mean(count, row_correlations(first, second)))

@@ -192,7 +192,7 @@ def held_out(
     order, shapes = _blocks(groups, n)
     u, eigenvalues, remainder = decomposition.eigenvectors, decomposition.eigenvalues, decomposition.remainder
     values, back = backend.asarray(responses), None
-    if groups is not None or n * n <= AT_ONCE:  # a copy in the usual order multiplies faster, where there is room
+    if groups is not None:
         forth, back = _integers(backend, order), _integers(backend, np.argsort(order))
         u, remainder, values = (xp.take(array, forth, axis=0) for array in (u, remainder, values))
     grand = xp.mean(values, axis=0)[None, :]
@@ -205,18 +205,23 @@ def held_out(
     means = values - novelty
     means = means if back is None else xp.take(means, back, axis=0)
 
+    # Large penalties: work with what the fit adds, (G_II)^-1 (f - H_II novelty)_I, so that nothing cancels.
+    # Small ones: work with what it leaves, novelty - (G_II)^-1 (G y)_I, for the same reason.
+    large = [penalty > decomposition.largest for penalty in penalties]
+    weights = [(eigenvalues if big else p) / (eigenvalues + p) for p, big in zip(penalties, large, strict=True)]
+    if groups is None:
+        table = decomposition.weighted_squares(weights, tuple(penalties))
+        grams: list[Callable[[int], Any]] = [lambda number: table[:, number][:, None, None]]
+    else:
+        grams = [part.grams(weights) for part in parts]
     # Several penalties in one product; as many as keep it below the size of what one penalty of many neuroids takes.
     at_once = max(1, min(WIDE, AT_ONCE // n) // max(m, 1))
     for first in range(0, len(penalties), at_once):
-        some = penalties[first : first + at_once]
-        # Large penalties: work with what the fit adds, (G_II)^-1 (f - H_II novelty)_I, so that nothing cancels.
-        # Small ones: work with what it leaves, novelty - (G_II)^-1 (G y)_I, for the same reason.
-        large = [penalty > decomposition.largest for penalty in some]
-        weights = [(eigenvalues if big else p) / (eigenvalues + p) for p, big in zip(some, large, strict=True)]
-        products = u @ xp.concat([w[:, None] * projected for w in weights], axis=1)
-        grams = [part.grams(weights) for part in parts]
-        for number, penalty in enumerate(some):
-            fitted = products[:, number * m : (number + 1) * m]
+        some = range(first, min(first + at_once, len(penalties)))
+        products = u @ xp.concat([weights[number][:, None] * projected for number in some], axis=1)
+        for number in some:
+            penalty, column = penalties[number], (number - first) * m
+            fitted = products[:, column : column + m]
             found, resolved = [], True
             if not large[number]:
                 fitted = fitted + rest
@@ -244,7 +249,6 @@ class _Block:
         self.xp, self.shape = xp, shape
         self.rows = slice(start, start + shape[0] * shape[1])
         self.vectors = self.take(u)
-        self.squares = u[self.rows, :] ** 2 if shape[1] == 1 else None
         b = shape[1]
         held = self.take(centred)
         # Responses minus the mean of the stimuli kept: yc_I + sum(yc_I) / (n - b).
@@ -258,8 +262,8 @@ class _Block:
 
     def grams(self, weights: Sequence[Any]) -> Callable[[int], Any]:
         """Return a function that gives U_I diag(w) U_I' of each group, for each of several w by its number."""
-        if self.squares is not None:  # all of them in one product
-            table = self.squares @ self.xp.stack(list(weights), axis=1)
+        if self.shape[1] == 1:  # all of them in one product
+            table = self.vectors[:, 0, :] ** 2 @ self.xp.stack(list(weights), axis=1)
             return lambda number: table[:, number][:, None, None]
         turned = self.xp.permute_dims(self.vectors, (0, 2, 1))
         return lambda number: (self.vectors * weights[number][None, None, :]) @ turned
@@ -267,7 +271,7 @@ class _Block:
     def remainder_gram(self, remainder: Any) -> Any:
         """Return the blocks of I - 11'/n - UU', without the rows that are only rounding."""
         own = self.take(remainder[:, None])
-        if self.squares is not None:
+        if self.shape[1] == 1:
             return own
         some = self.xp.astype(own > 0, own.dtype)
         products = self.vectors @ self.xp.permute_dims(self.vectors, (0, 2, 1))
@@ -275,13 +279,13 @@ class _Block:
 
     def is_resolved(self, gram: Any) -> bool:
         """Whether every group's block can be inverted without amplifying rounding."""
-        return self.squares is not None or float(self.xp.min(self.xp.linalg.eigvalsh(gram))) >= RESOLUTION
+        return self.shape[1] == 1 or float(self.xp.min(self.xp.linalg.eigvalsh(gram))) >= RESOLUTION
 
     def multiply(self, gram: Any, right: Any) -> Any:
-        return gram * right if self.squares is not None else gram @ right
+        return gram * right if self.shape[1] == 1 else gram @ right
 
     def solve(self, gram: Any, right: Any) -> Any:
-        return right / gram if self.squares is not None else self.xp.linalg.solve(gram, right)
+        return right / gram if self.shape[1] == 1 else self.xp.linalg.solve(gram, right)
 
 
 def _blocks(groups: Sequence[str] | None, n: int) -> tuple[np.ndarray, list[tuple[int, tuple[int, int]]]]:
@@ -325,19 +329,25 @@ def correlations(backend: Backend, predictions: Any, responses: Any) -> np.ndarr
     predictions, responses
         (n, m) arrays.
     """
+    return _correlate(backend, predictions, _standardised(backend.xp, responses))
+
+
+def _standardised(xp: Any, array: Any) -> tuple[Any, Any]:
+    """Return columns of mean 0 and length 1, and which of them are constant."""
+    size = xp.max(xp.abs(array), axis=0)
+    centred = array - xp.mean(array, axis=0)[None, :]
+    spread = xp.max(xp.abs(centred), axis=0)
+    centred /= xp.where(spread > 0, spread, xp.ones_like(spread))[None, :]
+    length = xp.sqrt(xp.where(spread > 0, xp.sum(centred**2, axis=0), xp.ones_like(spread)))
+    centred /= length[None, :]
+    return centred, spread <= CONSTANT * size
+
+
+def _correlate(backend: Backend, predictions: Any, standardised: tuple[Any, Any]) -> np.ndarray:
+    """Return what :func:`correlations` does, of responses that are standardised already."""
     xp = backend.xp
-
-    def standardised(array: Any) -> tuple[Any, Any]:
-        size = xp.max(xp.abs(array), axis=0)
-        centred = array - xp.mean(array, axis=0)[None, :]
-        spread = xp.max(xp.abs(centred), axis=0)
-        scaled = centred / xp.where(spread > 0, spread, xp.ones_like(spread))[None, :]
-        return scaled / xp.sqrt(xp.where(spread > 0, xp.sum(scaled**2, axis=0), xp.ones_like(spread)))[None, :], (
-            spread <= CONSTANT * size
-        )
-
-    predicted, flat = standardised(predictions)
-    measured, silent = standardised(responses)
+    predicted, flat = _standardised(xp, predictions)
+    measured, silent = standardised
     r = xp.clip(xp.sum(predicted * measured, axis=0), -1.0, 1.0)
     r = xp.where(flat, xp.zeros_like(r), r)
     return backend.to_numpy(xp.where(silent, xp.full_like(r, float("nan")), r))
@@ -378,9 +388,11 @@ def penalty_criteria(
     for some in _neuroids_in_turn(responses.shape):
         values = backend.asarray(responses[:, some])
         fits = held_out(decomposition, values, penalties, None if selection == "paper" else groups)
+        measured = _standardised(backend.xp, values)
         for row, fit in zip(table, fits, strict=True):
             if fit.resolved:
-                row[some] = correlations(backend, fit.predictions if selection == "paper" else fit.deviations, values)
+                predicted = fit.predictions if selection == "paper" else fit.deviations
+                row[some] = _correlate(backend, predicted, measured)
     return table
 
 

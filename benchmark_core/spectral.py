@@ -8,6 +8,7 @@ penalties its reciprocal drowns the fit and makes leave-one-out look perfect. Q'
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,14 @@ import numpy as np
 from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError
 from benchmark_core.profiling import stage
+from benchmark_core.threads import in_threads
 
 if TYPE_CHECKING:
     from benchmark_core.representation import Representation
 
 EPS = float(np.finfo(np.float64).eps)
-IN_PLACE = 2**24  # numbers in a matrix of which copies are better not made
+LARGE = 2**20  # numbers in a matrix from which LAPACK called directly, in place, is quicker
+PANELS = 16  # parts in which a large matrix is worked on, so that what is in between stays small
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,7 @@ class Decomposition:
     _representation: Representation = field(repr=False)
     _right: Any = field(default=None, repr=False)  # (P, r) right singular vectors, primal only
     _centre: Any = field(default=None, repr=False)  # (P,) training means, or (n,) column means of the training kernel
+    _squares: dict[tuple[float, ...], Any] = field(default_factory=dict, repr=False)  # see weighted_squares
 
     @property
     def n_stimuli(self) -> int:
@@ -78,6 +82,20 @@ class Decomposition:
     def is_full_rank(self) -> bool:
         """Whether no direction was lost: r = min(n - 1, P)."""
         return self.rank == min(self.n_stimuli - 1, self.n_features)
+
+    def weighted_squares(self, weights: Sequence[Any], key: tuple[float, ...]) -> Any:
+        """Return the diagonals of U diag(w) U', (n, len(weights)): computed once for all neuroids.
+
+        Parameters
+        ----------
+        weights
+            (r,) arrays of the backend.
+        key
+            What the weights follow from.
+        """
+        if key not in self._squares:
+            self._squares[key] = self.eigenvectors**2 @ self.backend.xp.stack(list(weights), axis=1)
+        return self._squares[key]
 
     @property
     def principal_axes(self) -> Any | None:
@@ -105,6 +123,7 @@ class Decomposition:
             remainder=_remainder(self.backend, vectors, 0.0),
             n_features=n_components,
             _right=None if self._right is None else self._right[:, :n_components],
+            _squares={},
         )
 
     def principal_components(self, stimulus_ids: Sequence[str], weights: Any = None) -> Any:
@@ -134,7 +153,7 @@ class Decomposition:
             axes = self._right if weights is None else self._right @ weights
             return (self.backend.asarray(source.features[rows]) - self._centre[None, :]) @ axes
         assert source.kernel is not None
-        cross = self.backend.asarray(source.kernel[np.ix_(rows, source.index(self.stimulus_ids))])
+        cross = self.backend.asarray(_submatrix(source.kernel, rows, source.index(self.stimulus_ids)))
         cross = cross - self._centre[None, :]
         lengths = xp.sqrt(self.eigenvalues)
         if weights is None:
@@ -183,18 +202,13 @@ def decompose(representation: Representation, train_ids: Sequence[str]) -> Decom
         right = right_transposed.T
     else:
         assert representation.kernel is not None
-        kernel = backend.asarray(representation.kernel[np.ix_(rows, rows)])
+        kernel = backend.asarray(_submatrix(representation.kernel, rows, rows))
         centre = xp.mean(kernel, axis=0)
         # Each is let go as soon as the next is there: with ten thousand stimuli each is nearly a gigabyte.
-        half = _drop_constant(backend, kernel)
+        reduced = _without_constant(backend, kernel)
         del kernel
-        reduced = _drop_constant(backend, half.T)
-        del half
-        symmetric = reduced + reduced.T
+        eigenvalues, left = _eigh(backend, reduced)
         del reduced
-        symmetric /= 2
-        eigenvalues, left = _eigh(backend, symmetric)
-        del symmetric
         eigenvalues, left = xp.flip(eigenvalues, axis=0), xp.flip(left, axis=1)
         relative = noise = max(n, 100) * EPS
     values = backend.to_numpy(eigenvalues)
@@ -216,13 +230,46 @@ def decompose(representation: Representation, train_ids: Sequence[str]) -> Decom
     )
 
 
+def _submatrix(matrix: np.ndarray, rows: Sequence[int], columns: Sequence[int]) -> np.ndarray:
+    """Return rows and columns of a matrix; a view where both are runs, as training and test stimuli often are."""
+
+    def is_run(positions: Sequence[int]) -> bool:
+        first = positions[0] if positions else 0
+        return list(positions) == list(range(first, first + len(positions)))
+
+    if rows and columns and is_run(rows) and is_run(columns):
+        return matrix[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return np.asarray(matrix[np.ix_(rows, columns)])
+
+
+def _panels(n: int) -> list[slice]:
+    """Return slices of ``range(n)`` for :data:`PANELS` parts."""
+    cuts = [n * part // PANELS for part in range(PANELS + 1)]
+    return [slice(*ends) for ends in itertools.pairwise(cuts) if ends[0] < ends[1]]
+
+
+def _without_constant(backend: Backend, kernel: Any) -> Any:
+    """Return Q'KQ, (n - 1, n - 1), for a symmetric kernel K; symmetric but for rounding.
+
+    With the reflection H = I - b v v' it is part of HKH = K - v w' - w v', where w = p - (b / 2) (v'p) v and p = b K v.
+    """
+    v, b = _reflection(backend, kernel.shape[0])
+    p = b * (kernel @ v)
+    w = p - (0.5 * b * (v @ p)) * v
+    v, w = v[1:], w[1:]
+    reduced = backend.xp.asarray(kernel[1:, 1:], copy=True)
+    for some in _panels(reduced.shape[0]):
+        reduced[some, :] -= v[some][:, None] * w[None, :] + w[some][:, None] * v[None, :]
+    return reduced
+
+
 def _eigh(backend: Backend, symmetric: Any) -> tuple[Any, Any]:
     """Return eigenvalues, ascending, and eigenvectors; a large matrix is overwritten, which saves two copies of it."""
-    if backend.name == "numpy" and symmetric.size > IN_PLACE:
+    if isinstance(symmetric, np.ndarray) and symmetric.size > LARGE:
         from scipy.linalg import eigh
 
         # The transpose is the same matrix, in the order that is overwritten without a copy.
-        eigenvalues, vectors = eigh(symmetric.T, overwrite_a=True, check_finite=False, driver="evd")
+        eigenvalues, vectors = eigh(symmetric.T, lower=False, overwrite_a=True, check_finite=False, driver="evd")
         return eigenvalues, vectors
     eigenvalues, vectors = backend.xp.linalg.eigh(symmetric)
     return eigenvalues, vectors
@@ -244,8 +291,22 @@ def _drop_constant(backend: Backend, array: Any) -> Any:
 def _restore_constant(backend: Backend, array: Any) -> Any:
     """Return Q array, (n, m), for an array (n - 1, m)."""
     xp = backend.xp
-    v, b = _reflection(backend, array.shape[0] + 1)
-    padded = xp.concat([backend.asarray(np.zeros((1, array.shape[1]))), array], axis=0)
+    n, m = array.shape[0] + 1, array.shape[1]
+    v, b = _reflection(backend, n)
+    if isinstance(array, np.ndarray):
+        # In the order of columns, as LAPACK leaves them, and some at once, so that they stay in the cache.
+        found = np.empty((n, m), order="F")
+
+        def restore(start: int, stop: int) -> None:
+            for some in (slice(first, min(first + 32, stop)) for first in range(start, stop, 32)):
+                found[1:, some] = array[:, some]
+                along = b * np.einsum("i,ij->j", v[1:], found[1:, some])
+                found[1:, some] -= v[1:, None] * along
+                found[0, some] = -v[0] * along
+
+        in_threads(restore, m)
+        return found
+    padded = xp.concat([backend.asarray(np.zeros((1, m))), array], axis=0)
     return padded - v[:, None] * (b * (v[1:] @ array))[None, :]
 
 

@@ -92,7 +92,7 @@ def test_large_matrices_are_decomposed_in_place(p: int, monkeypatch: pytest.Monk
     copied = decompose(Representation.from_features(x, ids(30)), train)
     whole = Representation.from_features(x, ids(30))
     kernel = whole.gram().copy()
-    monkeypatch.setattr(spectral, "IN_PLACE", 1)
+    monkeypatch.setattr(spectral, "LARGE", 1)
     in_place = decompose(whole, train)
     assert in_place.rank == copied.rank
     np.testing.assert_allclose(in_place.eigenvalues, copied.eigenvalues, rtol=1e-9)
