@@ -27,7 +27,7 @@ def add_to(app: typer.Typer) -> None:
         epilog=example(
             "bench figures --out figures",
             "bench figures --suite paper.main --dataset cowley2023 --out figures",
-            "bench figures features components --quantity r_pattern --out figures --format svg",
+            "bench figures features --quantity r_pattern --format svg --out figures",
         ),
     )(figures_command)
 
