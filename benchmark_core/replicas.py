@@ -177,7 +177,8 @@ class Replica:
             sent = images.to(self.device, non_blocking=True)
         computing = self._computing()
         computing.wait_stream(self._inward)
-        sent.record_stream(computing)
+        if sent.is_cuda:
+            sent.record_stream(computing)
         return sent
 
     @stage("forward")
@@ -310,7 +311,7 @@ class Replica:
         return self._library.current_stream(self.device) if self.is_gpu else self._library.current_stream()
 
     def _host(self, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        return torch.empty(shape, dtype=dtype, pin_memory=self.is_gpu)
+        return torch.empty(shape, dtype=dtype, pin_memory=self.is_gpu and torch.cuda.is_available())
 
 
 def is_out_of_memory(error: BaseException) -> bool:

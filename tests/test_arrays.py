@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from contextlib import nullcontext
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmark_core.arrays import Backend, BackendName, choose_backend, choose_device
+from benchmark_core.arrays import Backend, BackendName, check_cupy, choose_backend, choose_device, choose_devices
 from benchmark_core.errors import InputError
 
 HAS_CUPY = importlib.util.find_spec("cupy") is not None
@@ -86,6 +89,92 @@ def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch, count: int,
     assert choose_device("auto") == ("cuda:0" if count else "cpu")
     if count == 2:
         assert choose_device("cuda:1") == "cuda:1"
+
+
+@pytest.mark.parametrize(
+    ("device", "found"),
+    [
+        ("cpu", ("cpu",)),
+        ("auto", ("cuda:0",)),
+        ("cuda", ("cuda:0", "cuda:1", "cuda:2")),
+        ("cuda:2", ("cuda:2",)),
+        ("cuda:2,cuda:0", ("cuda:2", "cuda:0")),
+    ],
+)
+def test_several_devices(monkeypatch: pytest.MonkeyPatch, device: str, found: tuple[str, ...]) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert choose_devices(device) == found
+    assert choose_device(device) == found[0]
+    assert choose_devices(",".join(found)) == found
+    assert choose_backend("torch", ",".join(found)) == Backend("torch", found[0])
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("cuda:0,cuda:5", "device 'cuda:5' is not available: this machine has only cuda:0 to cuda:2; use --device cpu"),
+        ("cuda:1,cuda:1", "device 'cuda:1,cuda:1' names a GPU twice"),
+        ("cuda:1,cuda:01", "names a GPU twice"),
+        ("cuda:0,cpu", "several devices are GPUs with their numbers, as in cuda:0,cuda:1"),
+        ("cuda,cuda:1", "several devices are GPUs with their numbers"),
+        ("cpu,cpu", "several devices are GPUs with their numbers"),
+        ("cuda:0,1", "unknown device '1'; use auto, cpu, cuda or cuda:N, or several GPUs as cuda:0,cuda:1"),
+        ("cuda:0,", "unknown device ''"),
+        ("auto,cuda:0", "unknown device 'auto'"),
+        ("cuda:0, cuda:1", "unknown device ' cuda:1'"),
+    ],
+)
+def test_several_devices_that_cannot_be(monkeypatch: pytest.MonkeyPatch, device: str, message: str) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    with pytest.raises(InputError, match=message):
+        choose_devices(device)
+
+
+def test_several_devices_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="device 'cuda:0' is not available: this machine has no CUDA device"):
+        choose_devices("cuda:0,cuda:1")
+
+
+class FakeCupy(ModuleType):
+    """As much of cupy as the check uses; computing fails with what is given."""
+
+    def __init__(self, failure: Exception | None) -> None:
+        super().__init__("cupy")
+        self.failure, self.used = failure, []  # type: ignore[var-annotated]
+        self.cuda = SimpleNamespace(Device=lambda index: nullcontext(self.used.append(index)))
+        self.linalg = SimpleNamespace(eigh=self.eigh)
+        self.eye = np.eye
+
+    def eigh(self, matrix: np.ndarray) -> None:
+        if self.failure:
+            raise self.failure
+
+
+def test_cupy_for_another_cuda_is_found_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cupy-cuda12x imports on a machine with CUDA 13, and fails when it computes."""
+    fake = FakeCupy(RuntimeError("CuPy failed to load libnvrtc.so.12:\n  cannot open shared object file"))
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    check_cupy.cache_clear()
+    expected = (
+        r"^cupy cannot compute on cuda:1 \(RuntimeError: CuPy failed to load libnvrtc\.so\.12: cannot open shared object file\); "
+        r"pip install 'cortex-bench\[gpu\]' \(CUDA 12\) or 'cortex-bench\[gpu-cuda13\]' \(CUDA 13\)$"
+    )
+    with pytest.raises(InputError, match=expected):
+        choose_backend("cupy", "cuda:1")
+    fake.failure = None
+    assert choose_backend("cupy", "cuda:1,cuda:2") == Backend("cupy", "cuda:1")
+    assert choose_backend("cupy", "cuda:1") == Backend("cupy", "cuda:1")
+    assert fake.used == [1, 1]  # it failed, it worked, it was known to work
+    check_cupy.cache_clear()
 
 
 def test_choice_of_backend() -> None:
