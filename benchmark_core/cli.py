@@ -20,6 +20,7 @@ from benchmark_core.commands_data import data_app
 from benchmark_core.commands_figures import add_to as add_figures
 from benchmark_core.commands_leaderboard import add_to as add_leaderboard
 from benchmark_core.commands_plugin import plugin_app
+from benchmark_core.commands_show import add_to as add_show
 from benchmark_core.commands_suite import DatasetOption, SuiteOption, plan_request, suite_app
 from benchmark_core.console import (
     BAD_INPUT,
@@ -259,6 +260,7 @@ def run_command(
 
 
 add_leaderboard(app)
+add_show(app)
 add_compare(app)
 add_figures(app)
 

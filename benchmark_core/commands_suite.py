@@ -38,7 +38,6 @@ suite_app = typer.Typer(
     epilog=example(
         "bench suite list",
         "bench suite show paper.main --dataset cowley2023",
-        "bench run --suite paper.main --dataset cowley2023",
     ),
 )
 

@@ -16,8 +16,10 @@ COMMANDS = (
     "list",
     "info",
     "run",
+    "show",
     "compare",
     "leaderboard",
+    "figures",
     "doctor",
     "data",
     "data list",
@@ -34,6 +36,9 @@ COMMANDS = (
     "plugin",
     "plugin new",
     "plugin check",
+    "suite",
+    "suite list",
+    "suite show",
 )
 
 
@@ -61,12 +66,12 @@ def test_help_shows_an_example_that_fits_a_terminal(
 
 def test_every_command_is_tested(bench: Bench) -> None:
     groups = {"": commands_in(bench("--help").stdout)}
-    for group in ("data", "cache", "plugin"):
+    for group in ("data", "cache", "plugin", "suite"):
         groups[group] = commands_in(bench(group, "--help").stdout)
     assert {"", *(f"{group} {name}".strip() for group, names in groups.items() for name in names)} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["", "data", "cache", "plugin"])
+@pytest.mark.parametrize("command", ["", "data", "cache", "plugin", "suite"])
 def test_a_bare_command_shows_its_help(bench: Bench, command: str) -> None:
     done = bench(*command.split())
     assert "Commands" in done.stdout + done.stderr
