@@ -31,6 +31,7 @@ def test_the_wheel_holds_both_packages_and_nothing_else(wheel: zipfile.ZipFile) 
         "plugins/models/expansion.py",
         "plugins/benchmarks/simulated.py",
         "plugins/metrics/encoding.py",
+        *(f"benchmark_core/page/{p.name}" for p in (REPOSITORY / "benchmark_core" / "page").iterdir()),
     ):
         assert needed in names
     sources = {

@@ -121,7 +121,7 @@ function subjectsSection(subjects) {
 function partsSection(parts) {
   const withIntervals = parts.rows.some((r) => known(r.ci_low));
   const rows = parts.rows.map((r) => [words(r.name), plainText(r.value), ...(withIntervals ? [interval(r)] : [])]);
-  const inner = table(words(parts.title), ["", "value", ...(withIntervals ? ["95 % interval"] : [])], rows, [1, 2]);
+  const inner = table(words(parts.title), ["name", "value", ...(withIntervals ? ["95 % interval"] : [])], rows, [1, 2]);
   const title = words(parts.title);
   return section(title[0].toUpperCase() + title.slice(1), parts.note ? el("p", { class: "small" }, parts.note) : [], rows.length > 8 ? el("details", {}, el("summary", {}, `${rows.length} values`), inner) : inner);
 }

@@ -1,6 +1,7 @@
 // The table: sorting and filtering by TanStack Table, rows drawn in portions, the view kept in the address.
 
-const PORTION = 100;
+const FIRST = 40; // rows that are drawn at once, more than a screen
+const PORTION = 100; // rows that follow when they come near
 const collator = new Intl.Collator("en", { numeric: true });
 const data = JSON.parse(byId("data").textContent);
 const WEIGHTS = { true: "trained", false: "untrained", null: "no model" };
@@ -93,7 +94,7 @@ function draw() {
   drawHeaders();
   byId("rows").replaceChildren();
   shown = 0;
-  drawMore();
+  drawMore(FIRST);
   say();
   fillFilters();
   remember();
@@ -165,21 +166,36 @@ function say() {
 
 // ---- Filters
 
+const fits = (row, { id, value: chosen }) => (id === "best" ? row.best === true : id === "family" ? row.family.includes(chosen) : row[id] === chosen);
+let filledFor = [];
+
 /** Options of each filter with the number of rows that the other filters leave. */
 function fillFilters() {
+  const now = [state.columnFilters, state.globalFilter, model.options.data];
+  if (now.every((part, i) => part === filledFor[i])) return; // sorted anew only
+  filledFor = now;
   const query = state.globalFilter ?? [];
+  const found = model.options.data.filter((row) => query.every((word) => row.haystack.includes(word)));
   for (const id of FILTERS) {
     const others = state.columnFilters.filter((f) => f.id !== id);
-    const counts = new Map();
-    for (const row of model.options.data) {
-      const fits = others.every((f) => (f.id === "best" ? row.best === true : [row[f.id]].flat().includes(f.value))) && query.every((w) => row.haystack.includes(w));
-      for (const v of new Set([row[id]].flat())) counts.set(v, (counts.get(v) ?? 0) + (fits ? 1 : 0));
+    const counts = new Map(choices(id).map((choice) => [choice, 0]));
+    for (const row of found) {
+      if (!others.every((f) => fits(row, f))) continue;
+      for (const choice of id === "family" ? row.family : [row[id]]) counts.set(choice, counts.get(choice) + 1);
     }
-    const now = model.getColumn(id).getFilterValue() ?? "";
-    const options = [...counts].sort((a, b) => collator.compare(a[0], b[0])).map(([v, n]) => el("option", { value: v, selected: v === now }, `${v} (${n})`));
+    const chosen = model.getColumn(id).getFilterValue() ?? "";
+    const options = [...counts].map(([choice, n]) => el("option", { value: choice, selected: choice === chosen }, `${choice} (${n})`));
     byId(`filter-${id}`).replaceChildren(el("option", { value: "" }, "All"), ...options);
   }
   byId("filter-best").checked = Boolean(model.getColumn("best").getFilterValue());
+}
+
+const allChoices = new Map();
+
+/** All values that a filter can have, in order. */
+function choices(id) {
+  if (!allChoices.has(id)) allChoices.set(id, [...new Set(data.rows.flatMap((row) => row[id]))].sort(collator.compare));
+  return allChoices.get(id);
 }
 
 function setFilter(id, wanted) {
