@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 RECORDS := leaderboard/records
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow bench lint format leaderboard clean
+.PHONY: help install demo test test-slow bench bench-full lint format leaderboard clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,8 +31,11 @@ test: $(INSTALLED)  ## Run the test suite (under 5 minutes on 2 cores)
 test-slow: $(INSTALLED)  ## Run the full-size goldens and the simulations over many seeds too
 	$(BIN)/python -m pytest -q -m 'slow or not slow' --timeout 7200
 
-bench: $(INSTALLED)  ## Time the main steps (pytest-benchmark; with a GPU, those on it too)
-	$(BIN)/python -m pytest tests/benchmarks -o addopts='' -m 'not slow' --benchmark-columns=min,median,rounds
+bench: $(INSTALLED)  ## Time the main steps against what users do today, 15 minutes (with a GPU, those on it too)
+	$(BIN)/python -m pytest tests/benchmarks -q -o addopts='' -m 'not slow' --benchmark-columns=min,median,rounds
+
+bench-full: $(INSTALLED)  ## The same and what takes long: full sizes, peak memory (1 to 2 hours)
+	$(BIN)/python -m pytest tests/benchmarks -q -o addopts='' -m 'slow or not slow' --benchmark-columns=min,median,rounds
 
 lint: $(INSTALLED)  ## Check style and types (ruff, mypy)
 	$(BIN)/ruff check .

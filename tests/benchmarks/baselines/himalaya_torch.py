@@ -9,12 +9,17 @@ from himalaya.scoring import correlation_score
 
 
 def encode(
-    features: np.ndarray, responses: np.ndarray, train: np.ndarray, test: np.ndarray, penalties: tuple[float, ...]
+    features: np.ndarray,
+    responses: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    penalties: tuple[float, ...],
+    dtype: type = np.float32,
 ) -> np.ndarray:
     """Return r of each neuroid; parameters as in :func:`baselines.paper.encode`. No intervals and no ceilings."""
     backend = set_backend("torch")
     try:
-        x, y = (backend.asarray(values.astype(np.float32)) for values in (features, responses))
+        x, y = (backend.asarray(values.astype(dtype, copy=False)) for values in (features, responses))
         model = KernelRidgeCV(alphas=np.array(penalties), kernel="linear", fit_intercept=True, cv=5)
         model.fit(x[train], y[train])
         return backend.to_numpy(correlation_score(y[test], model.predict(x[test])))
