@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 RECORDS := leaderboard/records
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow bench bench-full lint format leaderboard clean
+.PHONY: help install demo test test-slow bench bench-full lint format leaderboard tutorial clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ format: $(INSTALLED)  ## Format the code
 
 leaderboard: $(INSTALLED)  ## Write leaderboard/leaderboard.csv and .html from the committed records
 	$(BIN)/bench leaderboard --records $(RECORDS) --csv leaderboard/leaderboard.csv --html leaderboard/leaderboard.html
+
+tutorial: $(INSTALLED)  ## Run docs/tutorial.ipynb and write its outputs into it
+	OMP_NUM_THREADS=1 $(BIN)/python tests/tutorial.py
 
 clean:  ## Remove the environment and everything built
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .benchmarks

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from benchmark_core import leaderboard_columns
 from benchmark_core.errors import InputError, did_you_mean
 from benchmark_core.home import expand
 from benchmark_core.leaderboard import COLUMNS, leaderboard, one_row_a_model, row_of, to_csv, write_csv
@@ -17,33 +17,31 @@ from benchmark_core.tables import interval, number
 if TYPE_CHECKING:
     import pandas as pd
 
-_FRACTIONS = re.compile(r"(score|ci|ceiling|r_neuroid|r_pattern|seed)(_(low|high|mean|sd|median|intercept|z))?")
-_COUNTS = frozenset({"benchmark_version", "n_stimuli", "n_neuroids", "n_neuroids_valid", "n_seeds"})
-_FLAGS = frozenset({"simulated", "trained", "in_best_set"})
-
 
 def frame_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return rows of the leaderboard as a pandas frame, one row each.
 
-    Columns and order are those of the CSV. Whatever the rows, scores and shares are float64 (NaN where there is none),
-    counts Int64, flags boolean (NA). ``alpha`` and ``n_features`` are numbers where no row has several.
+    Columns and order are those of the CSV, types those of their units, whatever the rows: shares and correlations are
+    float64 (NaN where there is none), counts Int64, flags boolean (NA), texts objects. A column of numbers is one of
+    texts where a row has several (``n_features`` of several models).
     """
     import pandas as pd
 
     listed = list(rows)
     columns = {}
-    for name in COLUMNS:
-        values = [row.get(name) for row in listed]
-        known = [value for value in values if value is not None]
-        kind = "object"
-        if name in _FLAGS:
-            kind = "boolean"
-        elif name in _COUNTS or (known and all(type(value) is int for value in known)):
-            kind = "Int64"
-        elif _FRACTIONS.fullmatch(name) or (known and all(type(value) in (int, float) for value in known)):
-            kind = "float64"
-        columns[name] = pd.Series(values, dtype=kind)
+    for column in leaderboard_columns.COLUMNS:
+        values = [row.get(column.name) for row in listed]
+        several = any(isinstance(value, str) for value in values)
+        columns[column.name] = pd.Series(values, dtype="object" if several else _dtype(column.unit))
     return pd.DataFrame(columns, columns=list(COLUMNS))
+
+
+def _dtype(unit: str) -> str:
+    if unit == "true or false":
+        return "boolean"
+    if unit == leaderboard_columns.COUNT:
+        return "Int64"
+    return "object" if {leaderboard_columns.TEXT, leaderboard_columns.HASH} & set(unit.split()) else "float64"
 
 
 class Results(list[dict[str, Any]]):
