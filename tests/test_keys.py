@@ -199,5 +199,5 @@ def test_only_the_precision_of_the_numerics_enters_keys(tmp_path: Path) -> None:
         "precision",
         "store",
     }
-    assert set(Numerics.__dataclass_fields__) == {"device", "backend", "precision", "batch_size"}
+    assert set(Numerics.__dataclass_fields__) == {"device", "devices", "backend", "precision", "batch_size"}
     assert set(inspect.signature(representation_key).parameters) == set(REPRESENTATION)
