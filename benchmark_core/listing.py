@@ -51,13 +51,14 @@ def listing(registry: Registry, kind: str | None = None, pattern: str | None = N
             ]
         document["models"] = rows
     if kind in (None, "benchmarks"):
+        known: dict[int, list[datasets.PartStatus]] = {}
         document["benchmarks"] = [
             {
                 "name": name,
                 "version": spec.version,
                 "description": spec.description,
                 "simulated": spec.simulated,
-                "data": _data_state(spec),
+                "data": _data_state(spec, known),
             }
             for name in registry.benchmarks.names()
             for spec in [registry.benchmarks.find(name)]
@@ -115,8 +116,12 @@ def _variant_description(spec: ModelSpec, name: str) -> str:
     return f"a name for {canonical(spec.name, spec.variants[name])}"
 
 
-def _data_state(spec: BenchmarkSpec) -> str:
-    parts = [part for dataset in spec.needs for part in datasets.status(dataset, sizes=False)]
+def _data_state(spec: BenchmarkSpec, known: dict[int, list[datasets.PartStatus]]) -> str:
+    """Say whether a benchmark's data are here; ``known`` keeps what was seen of a dataset, by its ``id()``."""
+    for dataset in spec.needs:
+        if id(dataset) not in known:
+            known[id(dataset)] = datasets.status(dataset, sizes=False)
+    parts = [part for dataset in spec.needs for part in known[id(dataset)]]
     states = [part.present for part in parts]
     if not spec.needs:
         return "none needed"
