@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from synthetic_majajhong import N_IMAGES, PARTS, Place, by_part, imported
+from miniatures import majajhong as mini
+from synthetic_majajhong import N_IMAGES, PARTS, Place, by_part, imported, size_of
 
 pytest.importorskip("pytest_benchmark")
 
@@ -55,6 +56,17 @@ def run(benchmark: Any, place: Place, model: str) -> tuple[Figures, Mapping[str,
         for name, part in parts.items()
     ]
     return parts, profile
+
+
+def test_the_recording_has_its_true_dimensions() -> None:
+    """The published numbers: 3200 images of 64 objects, 148 480 presentations, 46 repetitions on average."""
+    assert size_of(N_IMAGES) == mini.N_FULL
+    shown = list(mini.full_size_presentations(size_of(N_IMAGES)))
+    assert (len(shown), len({i for i, *_ in shown})) == (148_480, N_IMAGES)
+    assert len({i for i, *_ in mini.full_size_presentations(size_of(SOME))}) == SOME
+    for wrong in (0, 4, 321):
+        with pytest.raises(ValueError, match="cannot be shared out"):
+            size_of(wrong)
 
 
 def test_pixels_of_some_images(benchmark: Any, tmp_path: Path) -> None:
