@@ -10,13 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from miniatures.majajhong_layouts import (  # noqa: F401 (fixtures)
+    no_waiting_for_the_disk,
+    parts,
+    take,
+    written_layouts,
+)
 from typer.testing import CliRunner
 
 from benchmark_core.agreement import agreements, cells_of, published_for, recipe_differences, summary, what_is_needed
 from benchmark_core.cli import app
 from benchmark_core.leaderboard import leaderboard, to_csv
 from benchmark_core.published import Published, published_on, table_path
-from benchmark_core.records import write_record
+from benchmark_core.records import read_records, write_record
 
 PAPER = "encoding:selection=paper"
 TABLE = published_on({"majajhong.IT", "nsd.ventral"})
@@ -209,3 +215,29 @@ def test_the_table_comes_with_the_program() -> None:
     assert table_path().is_file()
     assert {score.benchmark for score in TABLE} == {"majajhong.IT", "nsd.ventral"}
     assert published_on({"simulated.V4"}) == []
+
+
+@pytest.mark.slow
+def test_scores_on_an_import_find_their_counterparts(
+    home: Path,
+    layouts: Path,
+) -> None:
+    """A made-up MajajHong, imported in its published layout: what is scored on it stands beside the published scores."""
+    take(layouts / "paper")
+    metrics = ("--metric", PAPER, "--metric", "encoding:n_bootstrap=100")
+    done = CliRunner().invoke(app, ["run", "--model", "alexnet-untrained", "--benchmark", "majajhong.V4", *metrics])
+    assert done.exit_code == 0, done.output
+    document = json.loads(run("--against", "published", "--json").stdout)
+    other, same = document["cells"]
+    assert [c["metric"] for c in (other, same)] == ["encoding:n_bootstrap=100", PAPER]
+    (theirs,) = (s for s in published_on({"majajhong.V4"}) if (s.model, s.metric) == ("alexnet-untrained", PAPER))
+    for cell in (other, same):
+        assert (cell["published"], cell["published_ci_low"]) == (theirs.r_pattern, theirs.ci_low)
+        assert (cell["n_seeds"], cell["seed_sd"]) == (1, None)
+        assert cell["difference"] == pytest.approx(cell["r_pattern"] - theirs.r_pattern)
+    assert same["recipe"] == ["weights: another draw"]
+    assert other["recipe"][0] == "selection: published paper, here default"
+    (ours,) = (r for r in read_records(home / "records") if r["metric"] == PAPER)
+    assert same["r_pattern"] == ours["r_pattern"]
+    assert [same["ci_low"], same["ci_high"]] == ours["details"]["r_pattern_ci"]
+    assert f"{theirs.r_pattern:.3f}" in run().stdout
