@@ -29,13 +29,16 @@ def progress_display() -> Iterator[Progress]:
     )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, object] = {}
+        reached = 0
 
         def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
+            nonlocal reached
+            if what not in tasks or done < reached:  # a new step, or the same of another benchmark: its own time left
                 for task in list(bars.task_ids):
                     bars.remove_task(task)
                 tasks.clear()
                 tasks[what] = bars.add_task(what, total=total)
+            reached = done
             bars.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
 
         yield show
