@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark_core.figure_curves import published_words
-from benchmark_core.figure_records import Model, Point, Record, groups, options_of, points, take_apart, widest_trunk
+from benchmark_core.figure_records import (
+    Model,
+    Point,
+    Record,
+    groups,
+    options_of,
+    points,
+    take_apart,
+    widest_trunk,
+    with_width,
+)
 from benchmark_core.figure_tables import (
     Context,
     FigureTable,
@@ -187,10 +197,15 @@ def connectivity(records: Sequence[Record], context: Context) -> Iterator[Figure
         names.sort(key=lambda n: (apart[n].series, apart[n].width or 0, n))
         rows: list[dict[str, Any]] = []
         for name in names:
-            rows.append({**row_of(intact[name], "bar", "intact", category=name), "on": benchmark})
+            rows.append(
+                {**row_of(intact[name], "bar", "intact", category=with_width(name, context.width_of)), "on": benchmark}
+            )
             if name in moved:
                 rows.append(
-                    {**row_of(moved[name], "bar", "pixels shuffled", category=name), "on": benchmark + SHUFFLED}
+                    {
+                        **row_of(moved[name], "bar", "pixels shuffled", category=with_width(name, context.width_of)),
+                        "on": benchmark + SHUFFLED,
+                    }
                 )
         shown = [intact[n] for n in names]
         sentence = (
@@ -243,7 +258,10 @@ def classification(records: Sequence[Record], context: Context) -> Iterator[Figu
     for (benchmark, options), found in groups(records, "classification").items():
         shown = _ranked(found)
         details = shown[0].records[0].get("details", {})
-        rows = [row_of(p, "bar", "trained" if p.trained else "untrained", category=p.model) for p in shown]
+        rows = [
+            row_of(p, "bar", "trained" if p.trained else "untrained", category=with_width(p.model, context.width_of))
+            for p in shown
+        ]
         chance = details.get("chance")
         rows += [] if chance is None else [line_of("chance", "chance", float(chance))]
         categories = details.get("n_categories")
@@ -273,7 +291,10 @@ def rsa(records: Sequence[Record], context: Context) -> Iterator[FigureTable]:
     for (benchmark, options), found in groups(records, "rsa").items():
         shown = _ranked(found)
         details = shown[0].records[0].get("details", {})
-        rows = [row_of(p, "bar", "trained" if p.trained else "untrained", category=p.model) for p in shown]
+        rows = [
+            row_of(p, "bar", "trained" if p.trained else "untrained", category=with_width(p.model, context.width_of))
+            for p in shown
+        ]
         low, high = details.get("ceiling_lower"), details.get("ceiling_upper")
         half = details.get("ceiling_split_half")
         if low is not None and high is not None:

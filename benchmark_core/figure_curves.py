@@ -7,7 +7,16 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmark_core.figure_records import Point, Record, groups, options_of, points, take_apart, widest_trunk
+from benchmark_core.figure_records import (
+    Point,
+    Record,
+    groups,
+    options_of,
+    points,
+    take_apart,
+    widest_trunk,
+    with_width,
+)
 from benchmark_core.figure_tables import (
     Context,
     FigureTable,
@@ -130,14 +139,15 @@ def components(records: Sequence[Record], context: Context) -> Iterator[FigureTa
         shown = [p for curve in curves.values() for _, p in curve]
         rows: list[dict[str, Any]] = []
         for model, curve in curves.items():
+            series = with_width(model, context.width_of)
             for number, point in curve:
                 text = "all" if number is None else number
                 rows.append(
-                    row_of(point, "curve", model, n_components=text, n_features=point.n_features, used=_used(point))
+                    row_of(point, "curve", series, n_components=text, n_features=point.n_features, used=_used(point))
                 )
                 other = context.published_for(point.model, benchmark, options_of(point.records[0])[1])
                 if other is not None:
-                    entry = line_of("published", model, other.r_pattern, low=other.ci_low, high=other.ci_high)
+                    entry = line_of("published", series, other.r_pattern, low=other.ci_low, high=other.ci_high)
                     rows.append({**entry, "model": model, "n_components": text})
         ceiling = ceiling_of(found, context.quantity)
         rows += [] if ceiling is None else [line_of("ceiling", "ceiling", ceiling)]

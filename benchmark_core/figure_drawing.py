@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from benchmark_core.figure_style import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 DASHES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (3, 1, 1, 1)), (0, (1.5, 1)), (0, (6, 1, 1, 1, 1, 1)))
 CEILING = (0, (4, 2))
+NAME_ROOM = 0.055  # of the range of an axis: what a name on a line takes
 
 
 def subtitle(table: FigureTable) -> str:
@@ -47,6 +49,9 @@ def curves(table: FigureTable) -> Figure:
     for series, (colour, marker) in looks.items():
         several = sum(row["series"] == series for row in drawn) > 1
         legend.append((Line2D([], [], color=colour, marker=marker, linestyle="-" if several else ""), series))
+    if _crowded(table):
+        for i, row in enumerate(_trained(table)):
+            legend.append((Line2D([], [], color=BLACK, linewidth=0.9, linestyle=DASHES[i % len(DASHES)]), row["model"]))
     if table.kind("published"):
         legend.append((_diamond(GREY), "published"))
     page = sheet(table.title, subtitle(table), table.caption, [2.3], legend=legend)
@@ -101,9 +106,13 @@ def error_bars(
         markersize=3.5 if hollow else 4.0,
         zorder=4 if hollow else 3,
     )
-    for at, row in zip(x, rows, strict=True):
-        if row.get("low") is not None and row.get("high") is not None:
-            axes.plot([at, at], [row["low"], row["high"]], color=colour, linewidth=0.8, zorder=2, solid_capstyle="butt")
+    known = [(at, row["low"], row["high"]) for at, row in zip(x, rows, strict=True) if _has_interval(row)]
+    if known:
+        axes.vlines(*zip(*known, strict=True), color=colour, linewidth=0.8, zorder=2)
+
+
+def _has_interval(row: Mapping[str, Any]) -> bool:
+    return row.get("low") is not None and row.get("high") is not None
 
 
 def extent(table: FigureTable) -> tuple[float, float]:
@@ -123,28 +132,31 @@ def _limits(axes: Axes, table: FigureTable) -> None:
 
 def _across(axes: Axes, table: FigureTable) -> None:
     """Draw lines across with their names: ceiling, floor, trained models with intervals."""
-    bottom, top = axes.get_ylim()
-    line = (
-        SMALL
-        * 1.25
-        / 72
-        / (axes.get_position().height * axes.figure.get_figure(root=True).get_figheight())
-        * (top - bottom)
-    )
     for row in table.kind("ceiling"):
         axes.axhline(row["value"], color=BLACK, linewidth=0.8, linestyle=CEILING, zorder=1)
         _name(axes, 0.99, row["value"], "ceiling", "right")
     for row in table.kind("floor"):
         axes.axhline(row["value"], color=GREY, linewidth=0.8, linestyle=":", zorder=1)
         _name(axes, 0.99, row["value"], "no image information", "right", above=False)
-    free = bottom
-    for i, row in enumerate(sorted(table.kind("trained"), key=lambda r: (r["value"], r["model"]))):
+    for i, row in enumerate(_trained(table)):
         axes.axhline(row["value"], color=BLACK, linewidth=0.9, linestyle=DASHES[i % len(DASHES)], zorder=1)
-        if row.get("low") is not None and row.get("high") is not None:
+        if _has_interval(row):
             axes.axhspan(row["low"], row["high"], color=BLACK, alpha=0.08, linewidth=0, zorder=0)
-        at = max(row["value"], free)
-        _name(axes, 0.01, at, row["model"], "left")
-        free = at + line
+        if not _crowded(table):
+            _name(axes, 0.01, row["value"], row["model"], "left")
+
+
+def _trained(table: FigureTable) -> list[Mapping[str, Any]]:
+    return sorted(table.kind("trained"), key=lambda row: (row["value"], row["model"]))
+
+
+def _crowded(table: FigureTable) -> bool:
+    """Whether the lines of trained models lie too close to each other, or to the ceiling, for names on them."""
+    low, high = extent(table)
+    start = min(low, next((row["value"] for row in table.kind("floor")), 0.0))
+    lines = sorted(float(row["value"]) for row in [*table.kind("trained"), *table.kind("ceiling")])
+    room = (high - start) * NAME_ROOM
+    return any(b - a < room for a, b in pairwise(lines))
 
 
 def _name(axes: Axes, x: float, y: float, text: str, side: str, above: bool = True) -> None:
@@ -199,6 +211,7 @@ def bars(table: FigureTable) -> Figure:
     )
     (axes,) = page.axes
     floor = next((row["value"] for row in table.kind("floor")), 0.0)
+    known: list[tuple[float, float, float]] = []
     for row in [*drawn, *table.kind("published")]:
         here = present[row["category"]]
         place = here.index(row["series"]) if grouped else 0
@@ -207,8 +220,10 @@ def bars(table: FigureTable) -> Figure:
             axes.plot(row["value"], y, color=BLACK, marker="D", markersize=3.2, markerfacecolor="white", zorder=4)
             continue
         axes.barh(y, row["value"] - floor, left=floor, height=thick * 0.9, color=colours[row["series"]], zorder=2)
-        if row.get("low") is not None and row.get("high") is not None:
-            axes.plot([row["low"], row["high"]], [y, y], color=BLACK, linewidth=0.8, zorder=3, solid_capstyle="butt")
+        if _has_interval(row):
+            known.append((y, row["low"], row["high"]))
+    if known:
+        axes.hlines(*zip(*known, strict=True), color=BLACK, linewidth=0.8, zorder=3)
     axes.set_yticks([starts[c] for c in categories], labels)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(total + 0.02, -0.1)
@@ -240,7 +255,7 @@ def _bar_colours(series: Sequence[str]) -> dict[str, str]:
 def _down(axes: Axes, table: FigureTable) -> None:
     """Draw vertical lines with their names above the axes: ceiling, chance."""
     for row in [*table.kind("ceiling"), *table.kind("chance")]:
-        if row.get("low") is not None and row.get("high") is not None:
+        if _has_interval(row):
             axes.axvspan(row["low"], row["high"], color=GREY, alpha=0.25, linewidth=0, zorder=0)
             middle = (row["low"] + row["high"]) / 2
         else:

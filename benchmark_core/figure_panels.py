@@ -53,7 +53,7 @@ def parts(table: FigureTable) -> Figure:
             colour = BLUE if row["kind"] == "parts" else PALE
             axes.barh(place, row["value"], height=0.75, color=colour, zorder=2)
             if row["low"] is not None and row["high"] is not None:
-                axes.plot([row["low"], row["high"]], [place] * 2, color=BLACK, linewidth=0.8, zorder=3)
+                axes.hlines(place, row["low"], row["high"], color=BLACK, linewidth=0.8, zorder=3)
         axes.set_yticks(range(len(by_panel[panel])), [row["label"] for row in by_panel[panel]])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(by_panel[panel]) - 0.4, -0.7)
@@ -96,17 +96,15 @@ def layer_panels(table: FigureTable) -> Figure:
         mine = shown[model]
         colour = BLUE if mine[0]["kind"] == "trained" else ORANGE
         axes.plot([row["position"] for row in mine], [row["value"] for row in mine], color=colour, zorder=2)
-        for row in mine:
-            filled = row["chosen_in"] > 0
-            axes.plot([row["position"]] * 2, [row["low"], row["high"]], color=colour, linewidth=0.8, zorder=2)
-            axes.plot(
-                row["position"],
-                row["value"],
-                marker="o",
-                color=colour,
-                markerfacecolor=colour if filled else "white",
-                zorder=3,
-            )
+        positions = [row["position"] for row in mine]
+        axes.vlines(
+            positions, [r["low"] for r in mine], [r["high"] for r in mine], color=colour, linewidth=0.8, zorder=2
+        )
+        for filled in (False, True):
+            here = [row for row in mine if (row["chosen_in"] > 0) == filled]
+            x, y = [row["position"] for row in here], [row["value"] for row in here]
+            face = colour if filled else "white"
+            axes.plot(x, y, marker="o", linestyle="", color=colour, markerfacecolor=face, zorder=3)
         axes.set_title(model_label(model, 1.4).replace("\n", " "), size=SMALL, loc="left", pad=3)
         axes.set_xticks([row["position"] for row in ticks[model]], [row["layer"] for row in ticks[model]], rotation=90)
         axes.set_xlim(0.5, len(mine) + 0.5)
@@ -187,7 +185,8 @@ def dimensions(table: FigureTable) -> Figure:
             axes.plot([row[column] for row in mine], [row["value"] for row in mine], color=colour, linewidth=0.5)
         start, end = (min(numbers) / 1.6, max(numbers) * 1.6) if numbers else (1.0, 10.0)
         axes.set_xlim(start, end)
-        marks = [m * 10**k for k in range(7) for m in (1, 3) if start <= m * 10**k <= end]
+        steps = (1,) if end / start > 100 else (1, 3)
+        marks = [m * 10**k for k in range(7) for m in steps if start <= m * 10**k <= end]
         axes.set_xticks(marks, [compact(m) for m in marks])
         axes.minorticks_off()
         axes.set_ylim(low, high * 1.06)

@@ -211,6 +211,17 @@ def without_draw(identifier: str) -> str:
     return canonical(name, dict(pairs)) + at + layer
 
 
+def with_width(identifier: str, width_of: WidthOf) -> str:
+    """Return a model's identifier with its width written out, where it is the default and so is left out of it."""
+    name, colon, rest = identifier.partition(":")
+    text, at, layer = name.partition(" @ ")
+    widened = width_of(text)
+    if widened is None or widened[1] is None or f",{widened[0]}=" in f",{rest}":
+        return identifier
+    given = f"{widened[0]}={widened[1]}"
+    return f"{text}:{rest},{given}" if colon else f"{text}:{given}{at}{layer}"
+
+
 def options_of(record: Record, leave_out: Sequence[str] = ()) -> tuple[str, dict[str, str]]:
     """Return the name of a record's metric and its parameters as texts, but for those left out."""
     try:

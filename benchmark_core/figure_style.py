@@ -68,9 +68,10 @@ STYLE: Mapping[str, Any] = {
     "lines.markersize": 4.0,
     "axes.unicode_minus": True,
     "text.parse_math": False,
+    "text.hinting": "none",
     "svg.fonttype": "none",  # text stays text: it can be searched, read out and edited
     "svg.hashsalt": "cortex-bench",
-    "figure.dpi": 100,
+    "figure.dpi": 72,  # as in an SVG, so that measuring and drawing agree
 }
 
 
@@ -113,8 +114,8 @@ def looks_of(series: Sequence[str]) -> dict[str, tuple[str, str]]:
         if len(family) > 1:
             for i, (name, colour) in enumerate(zip(family, shades(len(family)), strict=True)):
                 looks[name] = (colour, CYCLE[i % len(CYCLE)][1])
-        elif family[0] in FAMILIES:
-            looks[family[0]] = FAMILIES[family[0]]
+        elif family[0].partition(":")[0] in FAMILIES:
+            looks[family[0]] = FAMILIES[family[0].partition(":")[0]]
     taken = {BLUE, SKY} if set(SHADES) & {colour for colour, _ in looks.values()} else set()
     free = [look for look in CYCLE if look not in looks.values() and look[0] not in taken] or list(CYCLE)
     others = [name for name in series if name not in looks]
@@ -284,7 +285,7 @@ def _legend_shape(labels: Sequence[str], room: float) -> tuple[int, int]:
     if not labels:
         return 1, 0
     widest = max(width_of_text(label, SMALL) for label in labels) + 0.35
-    per_row = max(1, min(4, len(labels), int(room / widest)))
+    per_row = max(1, min(6, len(labels), int(room / widest)))
     return per_row, -(-len(labels) // per_row)
 
 
@@ -314,17 +315,27 @@ def to_bytes(figure: Figure, kind: str, title: str) -> bytes:
 
 
 def text_problems(figure: Figure) -> list[str]:
-    """Return what is wrong with the texts of a figure: cut off by its edge, or written over each other."""
+    """Return what is wrong with the texts of a figure that was drawn: cut off by its edge, or written over each other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
 
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    unseen = set()  # labels of ticks beyond the ends of an axis are there, but not drawn
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for label, place in zip(axis.get_majorticklabels(), axis.get_majorticklocs(), strict=False):
+                if not low <= place <= high:
+                    unseen.add(label)
     boxes = []
     for artist in figure.findobj(Text):
         assert isinstance(artist, Text)
-        if artist.get_visible() and artist.get_text().strip() and (artist.axes is None or artist.axes.get_visible()):
+        if (
+            artist not in unseen
+            and artist.get_visible()
+            and artist.get_text().strip()
+            and (artist.axes is None or artist.axes.get_visible())
+        ):
             boxes.append((artist.get_text(), artist.get_window_extent(renderer)))
     width, height = figure.bbox.width, figure.bbox.height
     problems = [
