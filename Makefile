@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 RECORDS := leaderboard/records
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow bench bench-full lint format leaderboard tutorial clean
+.PHONY: help install demo test test-slow bench bench-gpu bench-full lint format leaderboard tutorial clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,10 @@ bench: $(INSTALLED)  ## Time the main steps against what users do today, 15 minu
 bench-full: $(INSTALLED)  ## The same and what takes long: full sizes, peak memory (1 to 2 hours)
 	$(BIN)/python -m pytest tests/benchmarks -q -o addopts='' -m 'slow or not slow' --benchmark-columns=min,median,rounds
 
+bench-gpu: $(INSTALLED)  ## Test and time what needs a GPU; write gpu-timings.json and the table gpu-timings.md
+	$(BIN)/python -m pytest tests -o addopts='' -m gpu -ra --timeout 3600 --benchmark-json=gpu-timings.json; status=$$?; \
+		$(BIN)/python tests/benchmarks/markdown_table.py gpu-timings.json > gpu-timings.md; exit $$status
+
 lint: $(INSTALLED)  ## Check style and types (ruff, mypy)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,8 +50,10 @@ format: $(INSTALLED)  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-leaderboard: $(INSTALLED)  ## Write leaderboard/leaderboard.csv and .html from the committed records
+leaderboard: $(INSTALLED)  ## Write leaderboard.csv, .html and figures from the committed records
 	$(BIN)/bench leaderboard --records $(RECORDS) --csv leaderboard/leaderboard.csv --html leaderboard/leaderboard.html
+	rm -f leaderboard/figures/*.svg leaderboard/figures/*.csv
+	$(BIN)/bench figures --records $(RECORDS) --out leaderboard/figures --format svg --records-only
 
 tutorial: $(INSTALLED)  ## Run docs/tutorial.ipynb and write its outputs into it
 	OMP_NUM_THREADS=1 $(BIN)/python tests/tutorial.py
