@@ -221,6 +221,7 @@ class Replica:
         self._lay_out(torch.contiguous_format)
         return self._features(images)
 
+    @stage("forward")
     def fetch(self, outputs: Mapping[str, torch.Tensor], target: ChunkOutputs) -> Any:
         """Begin to copy outputs of a batch to the next rows of a chunk; return an event to wait for.
 
