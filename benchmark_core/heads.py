@@ -98,7 +98,7 @@ class HeadBlocks:
         return self.units * self.model.features_per_unit
 
     def blocks(self, layer: str) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (first feature, float32 array (n, up to BLOCK)) over the same fixed grid as a spool.
+        """Yield (first feature, float32 array (n, up to BLOCK)) over the same fixed grid as a spool; memory is used again.
 
         Raises
         ------
@@ -110,17 +110,18 @@ class HeadBlocks:
         step = math.lcm(spools.BLOCK, per_unit)
         most = min(MOST_FEATURES, MOST_HELD // max(1, self.spool.n))
         at_once = max(1, most // step) * step // per_unit
+        room = np.empty(self.spool.n * min(at_once, self.units) * per_unit, dtype=np.float32)
         for unit in range(0, self.units, at_once):
             last = min(self.units, unit + at_once)
-            features = self._generate(unit, last)
+            features = self._generate(unit, last, room)
             for start in range(0, features.shape[1], spools.BLOCK):
                 yield unit * per_unit + start, features[:, start : start + spools.BLOCK]
 
     @stage("head")
-    def _generate(self, first: int, last: int) -> np.ndarray:
-        """Return the features of some units for all stimuli, (n, (last - first) * features_per_unit)."""
+    def _generate(self, first: int, last: int, room: np.ndarray) -> np.ndarray:
+        """Return the features of some units for all stimuli, (n, (last - first) * features_per_unit), in ``room``."""
         width = (last - first) * self.model.features_per_unit
-        features = np.empty((self.spool.n, width), dtype=np.float32)
+        features = room[: self.spool.n * width].reshape(self.spool.n, width)
         with numeric_policy(self.precision):
             for start, stems in self._stems():
                 given = self.model.head(torch.from_numpy(stems).to(self.device), first, last)
