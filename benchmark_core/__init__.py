@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from benchmark_core.records import Score
     from benchmark_core.results import Leaderboard, Results
     from benchmark_core.stimuli import StimulusSet
+    from benchmark_core.suites import SuiteCell, run_suite, suite_cells
 
 __version__ = "0.1.0"
 
@@ -41,11 +42,14 @@ _LAZY = {
     "RidgeGCV": "benchmark_core.estimators",
     "Score": "benchmark_core.records",
     "StimulusSet": "benchmark_core.stimuli",
+    "SuiteCell": "benchmark_core.suites",
     "best_set": "benchmark_core.comparison",
     "check_model": "benchmark_core.model_check",
     "compare": "benchmark_core.comparison",
     "run": "benchmark_core.api",
+    "run_suite": "benchmark_core.suites",
     "score": "benchmark_core.api",
+    "suite_cells": "benchmark_core.suites",
 }
 
 __all__ = [
@@ -75,6 +79,7 @@ __all__ = [
     "Splits",
     "StimulusSet",
     "SubjectSpec",
+    "SuiteCell",
     "Width",
     "__version__",
     "best_set",
@@ -83,7 +88,9 @@ __all__ = [
     "fixed_split",
     "hookimpl",
     "run",
+    "run_suite",
     "score",
+    "suite_cells",
 ]
 
 

@@ -59,7 +59,7 @@ def test_every_bench_command_in_the_docs_exists() -> None:
             if word.startswith("-"):
                 break
             commands.append(word)
-        depth = 2 if commands[0] in ("data", "cache", "plugin") else 1
+        depth = 2 if commands[0] in ("data", "cache", "plugin", "suite") else 1
         result = CliRunner().invoke(app, [*commands[:depth], "--help"])
         assert result.exit_code == 0, line
         plain = re.sub(r"\x1b\[[0-9;]*m", "", result.output)
