@@ -22,6 +22,7 @@ import gpu_extraction
 import gpu_precision
 import gpu_products
 import gpu_timing
+import markdown_table
 from reduced_precision import TF32Products, round_to_tf32
 
 HEAD = {"what", "size", "ours_s", "baseline", "baseline_s", "ratio", "limit", "share_of_limit", "threads", "device"}
@@ -31,6 +32,17 @@ def test_rows_hold_what_the_table_needs() -> None:
     row = gpu_timing.row("a", "b", 2.0, "cpu", baseline="c", baseline_s=3.0, limit="d", share=0.25, tflops=1)
     assert row.keys() >= HEAD
     assert (row["ratio"], row["share_of_limit"]) == (1.5, 0.25)
+
+
+def test_rows_become_a_table_for_the_documents() -> None:
+    row = gpu_timing.row("a | b", "c", 2.0, "cpu", baseline="d", baseline_s=3.0, limit="e", share=0.256)
+    alone = gpu_timing.row("f", "g", 0.5, "cpu")
+    text = markdown_table.markdown({"benchmarks": [{"extra_info": {"rows": [row]}}, {"extra_info": {"rows": [alone]}}]})
+    *_, head, _, first, second = text.splitlines()
+    assert head == "| what | size | seconds | share of limit | against | times faster |"
+    assert first == "| a / b | c | 2 | 26 % of e | d: 3 | 1.5 |"
+    assert second == "| f | g | 0.5 |  |  |  |"
+    assert markdown_table.markdown({}) == "Nothing was timed.\n"
 
 
 def test_without_a_gpu_there_is_one_reason(monkeypatch: pytest.MonkeyPatch) -> None:

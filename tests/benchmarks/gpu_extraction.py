@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gpu_timing import product_rate, row, seconds, synchronize
+from gpu_timing import product_rate, rated, row, seconds, synchronize
 from PIL import Image
 
 from benchmark_core.decoding import decoded_batches
@@ -78,10 +78,10 @@ def trunk(device: str, batch: int = 32, rate_size: int = 8192, side: int = SIDE,
         rows.append(
             row(
                 f"expansion5l trunk, {name}",
-                f"an image, batch {batch}",
+                f"an image, batch {batch}: {1 / taken:.3g} images/s, {work / taken / 1e12:.3g} TFLOP/s",
                 taken,
                 device,
-                limit="matrix product, same dtype",
+                limit=rated(rate),
                 share=work / taken / rate,
                 images_per_s=1 / taken,
                 tflops=work / taken / 1e12,
@@ -127,13 +127,19 @@ def pass_1(
     size = f"{n} images of 256 x 256 (png), batch {spool.batch_size}"
     what = f"expansion5l:filters={filters}, {precision}"
     rows = [
-        row(f"{what}: decoding alone", size, decoding, device, images_per_s=n / decoding),
+        row(
+            f"{what}: decoding alone",
+            f"{size}: {n / decoding:.3g} images/s",
+            decoding,
+            device,
+            images_per_s=n / decoding,
+        ),
         row(
             f"{what}: decoding, trunk and spool of the {name}",
-            size,
+            f"{size}: {n / taken:.3g} images/s",
             taken,
             device,
-            limit="matrix product, same dtype",
+            limit=rated(rate),
             share=n * work / taken / rate,
             images_per_s=n / taken,
             batch_size=spool.batch_size,
@@ -163,6 +169,6 @@ def last_layer(
         f"{spool.n} images, {n_features} features",
         taken,
         device,
-        limit="matrix product, same dtype",
+        limit=rated(rate),
         share=work / taken / rate,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gpu_timing import product_rate, row, seconds
+from gpu_timing import product_rate, rated, row, seconds
 
 from benchmark_core import spool as spools
 from benchmark_core.arrays import Backend
@@ -55,10 +55,10 @@ def kernel(
     dtype = "float64" if exact else "float32" if backend.device == "cpu" else "TF32 or float32"
     found = row(
         f"kernel, {dtype} products, {backend.name}",
-        f"{n} stimuli x {n_features} features",
+        f"{n} stimuli x {n_features} features: {work / taken / 1e12:.3g} TFLOP/s",
         taken,
         backend.device,
-        limit="matrix product, same dtype",
+        limit=rated(rate),
         share=work / taken / rate,
         tflops=work / taken / 1e12,
         product_tflops=rate / 1e12,

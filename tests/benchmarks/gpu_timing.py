@@ -108,6 +108,11 @@ def row(
     }
 
 
+def rated(rate: float) -> str:
+    """Return a product rate as the name of a limit."""
+    return f"{rate / 1e12:.3g} TFLOP/s, a plain product of that kind"
+
+
 def kept(benchmark: Any, work: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Run what makes rows once under pytest-benchmark, and leave them for the table."""
     rows: list[dict[str, Any]] = benchmark.pedantic(work, rounds=1, iterations=1)
