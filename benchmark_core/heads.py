@@ -26,7 +26,7 @@ from benchmark_core.spool import Spool
 
 STEM = "stem"
 """Name of the one layer in the spool of a stem."""
-MOST_FEATURES = 2**16
+MOST_FEATURES = 2**15
 """Features generated at a time, about: enough to use the stems read for it well, few enough to hold for all stimuli."""
 
 MOST_HELD = 2**28
