@@ -144,6 +144,11 @@ def _across(axes: Axes, table: FigureTable) -> None:
             axes.axhspan(row["low"], row["high"], color=BLACK, alpha=0.08, linewidth=0, zorder=0)
         if not _crowded(table):
             _name(axes, 0.01, row["value"], row["model"], "left")
+    lines = {row["series"] for row in table.kind("trained")}
+    theirs = [row["value"] for row in table.kind("published") if row["series"] in lines]
+    if theirs:
+        x, across = [0.98] * len(theirs), axes.get_yaxis_transform()
+        axes.plot(x, theirs, "D", color=BLACK, markerfacecolor="white", markersize=3.5, transform=across)
 
 
 def _trained(table: FigureTable) -> list[Mapping[str, Any]]:

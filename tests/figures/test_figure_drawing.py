@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from made_up import every_kind, record
 
+from benchmark_core.agreement import cells_of
 from benchmark_core.figure_predictions import HeldOut, predictions
 from benchmark_core.figure_records import quantity, usable
 from benchmark_core.figure_style import (
@@ -26,6 +27,7 @@ from benchmark_core.figure_style import (
 )
 from benchmark_core.figure_tables import Context, FigureTable
 from benchmark_core.figures import FIGURES, FigureSpec, draw, make_tables, widths
+from benchmark_core.published import Published
 from benchmark_core.registry import Registry
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -116,6 +118,22 @@ def test_words_stand_where_predictions_are_not_at_hand() -> None:
     (table,) = predictions([record("a", 0.2, benchmark="made.V4")], lambda *_: words)
     assert all(part in texts(check(SPECS["predictions"], table)) for part in words.split("run: ")[1].split(" --"))
     assert set(draw(SPECS["predictions"], table, ("svg",))) == {"svg"}
+
+
+def test_every_published_score_is_drawn_as_an_open_diamond(built_ins: Registry) -> None:
+    made = [record(f"expansion5l:filters={n}", 0.1, n_features=36 * n) for n in (3, 30)]
+    made.append(record("alexnet-trained", 0.2, trained=True))
+    published = [
+        Published("main", model, "cowley2023.V4", "encoding:selection=paper", value)
+        for model, value in (("expansion5l:filters=3", 0.84), ("alexnet-trained", 0.86), ("vit-trained", 0.9))
+    ]
+    context = Context(quantity("r_pattern"), widths(built_ins), cells_of(published))
+    (table,) = make_tables(SPECS["features"], usable(made), context)
+    with style():
+        (axes,) = SPECS["features"].draw(table).axes
+    diamonds = [line for line in axes.lines if line.get_marker() == "D"]
+    assert sorted(float(y) for line in diamonds for y in line.get_ydata()) == [0.84, 0.86]
+    assert {line.get_markerfacecolor() for line in diamonds} == {"white"}
 
 
 def test_text_problems_are_found() -> None:
