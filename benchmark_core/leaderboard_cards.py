@@ -60,7 +60,7 @@ def card_of(record: Record) -> dict[str, Any]:
         "curves": layer_curves(record) or None,
         "neuroids": histogram(record),
         "subjects": _subjects(record),
-        "tables": _tables(details, mapping(record, "subjects")),
+        "tables": _tables(details, mapping(record, "subjects"), record["models"]),
         "models": _models(record),
         "metric_version": record.get("metric_version"),
         "metric_parameters": inputs.get("metric_parameters"),
@@ -284,12 +284,15 @@ def _subjects(record: Record) -> list[dict[str, Any]] | None:
     return rows or None
 
 
-def _tables(details: Mapping[str, Any], subjects: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+def _tables(
+    details: Mapping[str, Any], subjects: Mapping[str, Any], models: Sequence[str]
+) -> list[dict[str, Any]] | None:
     """Return what a metric reports as tables: each set of values or of values with intervals, then single values.
 
     Of what it reports by subject, only several subjects make a table.
     """
-    tables = []
+    letters = ", ".join(f"{letter} = {model}" for letter, model in zip("ABC", models, strict=False))
+    tables: list[dict[str, Any]] = []
     single = []
     for name, value in details.items():
         if name in _ELSEWHERE or value is None:
@@ -298,7 +301,8 @@ def _tables(details: Mapping[str, Any], subjects: Mapping[str, Any]) -> list[dic
             rows = list(_rows(value))
             by_subject = len(subjects) < 2 and set(value) <= set(subjects)
             if rows and len(rows) == len(value) <= LONGEST and not by_subject:
-                tables.append({"title": _TITLES.get(name, name), "rows": rows})
+                note = letters if name in ("explained", "parts") else None
+                tables.append({"title": _TITLES.get(name, name), "rows": rows, "note": note})
         elif _is_number(value) or isinstance(value, (str, bool)):
             low, high = _bounds(details, name)
             single.append({"name": name, "value": value, "ci_low": low, "ci_high": high})
@@ -308,7 +312,11 @@ def _tables(details: Mapping[str, Any], subjects: Mapping[str, Any]) -> list[dic
 
 
 def _rows(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for name in sorted(values, key=lambda n: (n.startswith("shared"), len(n) if n.isupper() else 0, _natural(n))):
+    def order(name: str) -> tuple[Any, ...]:
+        of_sets = name.isupper() or name.startswith(("unique_", "shared"))  # small sets of models first
+        return name.startswith("shared"), len(name) if of_sets else 0, _natural(name)
+
+    for name in sorted(values, key=order):
         value = values[name]
         if isinstance(value, Mapping) and _is_number(value.get("value")):
             yield {"name": name, **{k: value.get(k) for k in ("value", "ci_low", "ci_high")}}

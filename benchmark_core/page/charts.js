@@ -33,7 +33,6 @@ function bar(row, group) {
     }
     parts.push(el("line", { class: "ceiling", x1: at(low), x2: at(low), y1: 1, y2: 17 }));
   }
-  if (known(row.chance)) parts.push(el("line", { class: "chance", x1: at(row.chance), x2: at(row.chance), y1: 2, y2: 16 }));
   if (known(row.score)) {
     const [from, to] = [Math.min(0, row.score), Math.max(0, row.score)].map((v) => parseFloat(at(v)));
     parts.push(el("rect", { class: row.trained === false ? "length hollow" : "length", x: `${from}%`, width: `${(to - from).toFixed(2)}%`, y: middle - 4.5, height: 9 }));
@@ -43,6 +42,7 @@ function bar(row, group) {
     parts.push(el("line", { class: "interval", x1: low, x2: high, y1: middle, y2: middle }));
     for (const end of [low, high]) parts.push(el("line", { class: "interval", x1: end, x2: end, y1: middle - 2.5, y2: middle + 2.5 }));
   }
+  if (known(row.chance)) parts.push(el("line", { class: "chance", x1: at(row.chance), x2: at(row.chance), y1: 2, y2: 16 }));
   return el("svg", { class: "bar", width: "100%", height: 18, role: "img", "aria-label": barText(row) }, parts);
 }
 
@@ -70,11 +70,14 @@ function ticks(low, high, count = 4) {
 
 const tickText = (value) => String(Number(value.toPrecision(6))).replace("-", MINUS);
 
+/** The width of a chart in CSS pixels: that of the card, so that its texts keep their size on a phone. */
+const chartWidth = () => Math.max(280, Math.min(640, document.documentElement.clientWidth - 36));
+
 /** Draw a value for each layer, first to last, with the range over folds; layers that were chosen are filled. */
 function layerCurve(curve) {
   const points = curve.points.filter((p) => known(p.value));
   const many = points.length > 12;
-  const W = 640;
+  const W = chartWidth();
   const H = 210;
   const [left, right, top, bottom] = [46, 14, 26, points.length > 6 ? 62 : 34];
   const lows = points.map((p) => (known(p.low) ? p.low : p.value));
@@ -108,7 +111,7 @@ function layerCurve(curve) {
 
 /** Draw how many neuroids have which r, and as an outline which reliability. */
 function histogram(neuroids) {
-  const W = 640;
+  const W = chartWidth();
   const H = 190;
   const [left, right, top, bottom] = [46, 14, 26, 40];
   const { r, reliability, low, width } = neuroids;
@@ -128,7 +131,7 @@ function histogram(neuroids) {
     const steps = reliability.map((count, i) => `L${x(i).toFixed(1)} ${y(count).toFixed(1)}H${x(i + 1).toFixed(1)}`).join("");
     parts.push(el("path", { class: "outline", d: `M${x(0)} ${y(0)}${steps}L${x(n)} ${y(0)}` }));
   }
-  for (let i = 0; i <= n; i += n > 12 ? 2 : 1) {
+  for (let i = 0; i <= n; i += Math.ceil((30 * n) / (W - left - right))) {
     parts.push(el("text", { x: x(i), y: H - bottom + 16, "text-anchor": "middle" }, tickText(low + i * width)));
   }
   const title = reliability ? "r (filled) and reliability (outline) of a neuroid" : "r of a neuroid";

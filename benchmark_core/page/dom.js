@@ -60,7 +60,7 @@ const words = (name) => name.replaceAll("_", " ");
 /** A long identifier that may be broken after its punctuation; parameters in a lighter ink. */
 function identifier(text) {
   const at = text.includes(" + ") ? -1 : text.indexOf(":");
-  const broken = (part) => part.split(/(?<=[:,=/_+-])/).flatMap((piece) => [piece, el("wbr")]);
+  const broken = (part) => part.split(/(?<=[:,/_+])/).flatMap((piece) => [piece, el("wbr")]);
   if (at < 0) return [...broken(text)];
   return [...broken(text.slice(0, at)), el("span", { class: "parameters" }, broken(text.slice(at)))];
 }

@@ -119,7 +119,7 @@ function drawMore(portion = PORTION) {
 
 function drawRow(row, index) {
   const cells = {
-    model: () => el("th", { scope: "row", "data-column": "model" }, el("div", { class: "name" }, el("button", { type: "button", class: "open", "data-id": row.id, "aria-haspopup": "dialog" }, row.model ? identifier(row.model) : `${row.metric} (no model)`), note(row))),
+    model: () => el("th", { scope: "row", "data-column": "model" }, el("div", { class: "name" }, el("button", { type: "button", class: "open", "data-id": row.id, "aria-haspopup": "dialog" }, row.model ? identifier(row.model) : `${row.metric} (no model)`), note(row), el("span", { class: "where" }, identifier(`${row.benchmark}, ${row.metric}`)))),
     benchmark: () => cell("benchmark", identifier(row.benchmark), row.simulated ? el("span", { class: "tag" }, "simulated") : null),
     metric: () => cell("metric", identifier(row.metric)),
     score: () => (row.status === "ok" ? cell("score", row.best ? [el("span", { class: "star", "aria-hidden": "true" }, "★"), hidden("in the best set ")] : null, number(row.score)) : cell("score", el("span", { class: "tag" }, row.status))),
@@ -128,7 +128,7 @@ function drawRow(row, index) {
     ceiling: () => cell("ceiling", number(row.ceiling)),
     r: () => cell("r", number(row.r)),
     published: () => cell("published", number(row.published?.r_pattern)),
-    features: () => cell("features", row.features ? row.features.map(whole).join(" + ") : NONE),
+    features: () => cell("features", row.features ? row.features.map((n) => el("div", {}, whole(n))) : NONE),
     layer: () => cell("layer", row.layer ? identifier(row.layer) : NONE),
     weights: () => cell("weights", row.weights),
   };

@@ -40,13 +40,14 @@ class Page:
         return self.driver.find_element("css selector", selector)
 
     def column(self, name: str) -> list[str]:
-        """Return the texts of a column."""
-        return list(
-            self.run(
-                "return [...document.querySelectorAll(`#rows [data-column=${arguments[0]}]`)].map(c => c.textContent)",
-                name,
-            )
-        )
+        """Return the texts of a column, as a wide window shows them."""
+        script = """
+            return [...document.querySelectorAll(`#rows [data-column=${arguments[0]}]`)].map((cell) => {
+              const copy = cell.cloneNode(true);
+              copy.querySelectorAll('.where').forEach((part) => part.remove());
+              return copy.textContent;
+            })"""
+        return list(self.run(script, name))
 
     def choose(self, name: str, value: str) -> None:
         """Choose from a list, as a hand would."""
