@@ -114,6 +114,7 @@ def test_records_of_unknown_models_and_without_scores_are_left_out() -> None:
     assert (near.n_stimuli, near.seconds) == (100, 20.0)
 
 
+@pytest.mark.slow  # torch's counter takes seconds to import
 @pytest.mark.parametrize(
     "model",
     [
@@ -133,6 +134,7 @@ def test_operations_are_those_that_torch_counts(model: str) -> None:
     assert flops(model) == counter.get_total_flops()
 
 
+@pytest.mark.slow
 def test_operations_of_other_networks_are_those_that_torch_counts() -> None:
     import timm
     import torch
