@@ -220,7 +220,7 @@ def print_suite(shown: Mapping[str, Any]) -> None:
     from benchmark_core.suite_states import STATES
 
     of = f" on {shown['dataset']}" if shown["dataset"] else ""
-    print(f"{shown['suite']}{of}: {shown['description']}")
+    print(f"{shown['suite']}{of}{shown['description'] and ': ' + shown['description']}")
     print()
     several = len({row["metric"] for row in shown["cells"]}) > 1
     lines = []

@@ -31,6 +31,7 @@ def test_the_wheel_holds_both_packages_and_nothing_else(wheel: zipfile.ZipFile) 
         "plugins/models/expansion.py",
         "plugins/benchmarks/simulated.py",
         "plugins/metrics/encoding.py",
+        *(f"plugins/suites/{p.name}" for p in (REPOSITORY / "plugins" / "suites").iterdir()),
         *(f"benchmark_core/page/{p.name}" for p in (REPOSITORY / "benchmark_core" / "page").iterdir()),
     ):
         assert needed in names
@@ -78,7 +79,7 @@ def test_constraints_are_plain_pins() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["list"], ["--help"], ["run", "--help"], ["info", "expansion5l"], ["data", "list"]]
+    "command", [["list"], ["--help"], ["run", "--help"], ["info", "expansion5l"], ["data", "list"], ["suite", "list"]]
 )
 def test_light_commands_import_nothing_heavy(command: list[str], home: Path) -> None:
     code = (
