@@ -31,6 +31,8 @@ def decoded_batches(
 ) -> Generator[torch.Tensor, None, None]:
     """Yield the images of each batch, (B, C, H, W) float32; in pinned memory if they are to go to a GPU.
 
+    Worker processes start at once, in the thread that calls, before others do: a process should not be forked beside them.
+
     Parameters
     ----------
     batches
@@ -60,12 +62,16 @@ def decoded_batches(
         pin_memory=kind == "cuda",
         generator=torch.Generator(),  # else the loader draws from the global one
     )
-    with _interrupts_held_back():
+    with stage("decoding"), _interrupts_held_back():
         items = iter(loader)
-    for item in items:
-        if isinstance(item, BenchError):
-            raise item
-        yield item
+
+    def images() -> Generator[torch.Tensor, None, None]:
+        for item in items:
+            if isinstance(item, BenchError):
+                raise item
+            yield item
+
+    return images()
 
 
 def count_workers(n_batches: int, batch_bytes: int, kind: str) -> int:

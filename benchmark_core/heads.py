@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +34,9 @@ MOST_HELD = 2**28
 
 MOST_STEM_BYTES = 2**28
 """Stems read at a time."""
+
+SHARE_OF_GPU = 0.5
+"""Of a GPU's free memory that stems may take, to be read once and not once for every range of units."""
 
 
 class WideModel(Protocol):
@@ -92,6 +95,7 @@ class HeadBlocks:
     units: int
     device: str = "cpu"
     precision: Precision = "exact"
+    _held: list[tuple[int, torch.Tensor]] = field(default_factory=list, repr=False)
 
     def n_features(self, layer: str) -> int:
         """Number of features of the layer."""
@@ -123,8 +127,8 @@ class HeadBlocks:
         width = (last - first) * self.model.features_per_unit
         features = room[: self.spool.n * width].reshape(self.spool.n, width)
         with numeric_policy(self.precision):
-            for start, stems in self._stems():
-                given = self.model.head(torch.from_numpy(stems).to(self.device), first, last)
+            for start, stems in self._stems_on_device():
+                given = self.model.head(stems, first, last)
                 if tuple(given.shape) != (len(stems), width):
                     raise ModelError(
                         f"head({first}, {last}) has shape {tuple(given.shape)} for {len(stems)} stimuli; "
@@ -135,6 +139,20 @@ class HeadBlocks:
             raise ModelError(f"units {first} to {last - 1} of the last layer give values that are not finite")
         return features
 
+    def _stems_on_device(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """Yield (first stimulus, stems) as :meth:`_stems` reads them; from memory, if a GPU has room for all of them."""
+        if self._held:
+            yield from self._held
+            return
+        kept = 4 * self.spool.n * self.spool.n_features(STEM) <= room_for_stems(self.device)
+        held = []
+        for start, stems in self._stems():
+            given = torch.from_numpy(stems).to(self.device)
+            if kept:
+                held.append((start, given))
+            yield start, given
+        self._held = held
+
     def _stems(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first stimulus, stems of as many chunks as may be held); weights are drawn once for each."""
         size = 4 * self.spool.n_features(STEM) * self.spool.chunk_rows
@@ -142,6 +160,14 @@ class HeadBlocks:
         for chunk in range(0, self.spool.n_chunks, at_once):
             chunks = range(chunk, min(self.spool.n_chunks, chunk + at_once))
             yield self.spool.rows(chunk).start, np.concatenate([self.spool.read(c, STEM) for c in chunks])
+
+
+def room_for_stems(device: str) -> int:
+    """Return the bytes of stems that may stay on a device; none on a CPU, where the page cache keeps what it can."""
+    if device == "cpu":
+        return 0
+    torch.cuda.empty_cache()
+    return int(SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0])
 
 
 def spool_whole(

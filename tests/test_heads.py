@@ -173,6 +173,22 @@ def test_blocks_lie_on_the_same_grid_as_a_spools(
     np.testing.assert_allclose(mine.gram(), direct.gram(), rtol=1e-10, atol=1e-8)
 
 
+@pytest.mark.parametrize(("room", "readings"), [(0, 7), (10 * 3 * 4 - 1, 7), (10 * 3 * 4, 1)])
+def test_stems_are_read_once_where_a_device_has_room_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, readings: int
+) -> None:
+    monkeypatch.setattr("benchmark_core.spool.BLOCK", 16)
+    monkeypatch.setattr("benchmark_core.heads.MOST_FEATURES", 16)
+    monkeypatch.setattr("benchmark_core.heads.room_for_stems", lambda device: room)
+    stems = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+    spool, read = spool_of(tmp_path / "stems", stems), []
+    plain = Spool.read
+    monkeypatch.setattr(Spool, "read", lambda self, chunk, layer: (read.append(chunk), plain(self, chunk, layer))[1])
+    found = np.concatenate([block.copy() for _, block in HeadBlocks(spool, Dense(), 100).blocks("layer")], axis=1)
+    np.testing.assert_array_equal(found, Dense().head(torch.from_numpy(stems), 0, 100).numpy())
+    assert read == [0, 1, 2] * readings
+
+
 def test_a_head_of_the_wrong_shape_or_not_finite_is_named(tmp_path: Path) -> None:
     class Short(Dense):
         def head(self, stem: torch.Tensor, first: int, last: int) -> torch.Tensor:

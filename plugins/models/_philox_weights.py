@@ -17,6 +17,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from benchmark_core.errors import InputError
+from benchmark_core.threads import in_threads
 
 RECIPE = "philox-1"
 
@@ -28,6 +29,7 @@ DEFAULT = "default"
 """The initialisation that torch gives convolutions and dense layers when none is named."""
 
 _BIASES = 2**32 - 1
+_FEW = 2**20  # weights that are not worth starting threads for
 
 
 def draw_filters(
@@ -104,22 +106,29 @@ def draw_filters(
     if init == "orthogonal":
         rows[:] = _orthogonal(filters, fan_in, seed, layer, last)[first:last]
         return out
-    for row, number in zip(rows, range(first, last), strict=True):
-        raw = _raw(fan_in, seed, layer, number)
-        if init == "kaiming_uniform":
-            _symmetric(raw, math.sqrt(6 / fan_in), row)
-        elif init == DEFAULT:
-            _symmetric(raw, math.sqrt(1 / fan_in), row)
-        elif init == "xavier_uniform":
-            _symmetric(raw, math.sqrt(6 / (fan_in + fan_out)), row)
-        elif init == "kaiming_normal":
-            _normal(raw, math.sqrt(2 / fan_in), row)
-        elif init == "xavier_normal":
-            _normal(raw, math.sqrt(2 / (fan_in + fan_out)), row)
-        elif init == "uniform":
-            _unit(raw, row)
-        else:
-            _normal(raw, 1.0, row)
+
+    def draw(start: int, stop: int) -> None:
+        for row, number in zip(rows[start:stop], range(first + start, first + stop), strict=True):
+            raw = _raw(fan_in, seed, layer, number)
+            if init == "kaiming_uniform":
+                _symmetric(raw, math.sqrt(6 / fan_in), row)
+            elif init == DEFAULT:
+                _symmetric(raw, math.sqrt(1 / fan_in), row)
+            elif init == "xavier_uniform":
+                _symmetric(raw, math.sqrt(6 / (fan_in + fan_out)), row)
+            elif init == "kaiming_normal":
+                _normal(raw, math.sqrt(2 / fan_in), row)
+            elif init == "xavier_normal":
+                _normal(raw, math.sqrt(2 / (fan_in + fan_out)), row)
+            elif init == "uniform":
+                _unit(raw, row)
+            else:
+                _normal(raw, 1.0, row)
+
+    if rows.size < _FEW:
+        draw(0, len(rows))
+    else:
+        in_threads(draw, len(rows))  # a filter is the same whoever draws it
     return out
 
 

@@ -151,8 +151,17 @@ def test_same_seed_same_weights_and_no_global_generator(init: str) -> None:
         assert not np.isclose(first, draw(init, **other)).all(axis=(1, 2, 3)).any()
 
 
-def test_memory_is_bounded() -> None:
-    """Only the weights asked for are held: no second copy of a layer."""
+@pytest.mark.parametrize("init", ["kaiming_uniform", "normal", "uniform"])
+def test_threads_change_no_weight(init: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = draw(init, first=5, last=105)
+    monkeypatch.setattr("benchmark_core.threads.n_threads", lambda: 3)
+    monkeypatch.setattr("plugins.models._philox_weights._FEW", 0)
+    np.testing.assert_array_equal(draw(init, first=5, last=105), alone)
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the weights asked for are held, and a filter's words by each thread: no second copy of a layer."""
+    monkeypatch.setattr("benchmark_core.threads.n_threads", lambda: 1)
     out = np.empty((200, 1000, 5, 5), dtype=np.float32)
     tracemalloc.start()
     try:
