@@ -225,7 +225,7 @@ def test_cells_know_where_they_stand() -> None:
     assert (trained.reference, trained.width, trained.seed, dict(trained.axes)) == (True, None, None, {})
     pair = a_cell("paper.variance-partitioning", "majajhong")
     assert pair.models == ("expansion5l:filters=30000", "alexnet-trained")
-    assert (pair.layer, pair.width, dict(pair.parameters)) == ("layer5+features.12", None, {})
+    assert (pair.layer, pair.width, dict(pair.parameters)) == ("layer5 + features.12", None, {})
     local = a_cell("paper.local-connectivity", "nsd", benchmark="nsd.ventral-shuffled")
     assert local.group == "dispersed"
     assert isinstance(local.cell.benchmark, BenchmarkSpec)
