@@ -40,6 +40,6 @@ def test_the_commands_of_the_section_run(
     assert "my_lab.V4 v1: 24 stimuli, 4 neuroids" in added
     assert "my_lab.V4 v2 (was v1): 24 stimuli, 8 neuroids" in extended
     assert "M1: 4 neuroids, 24 stimuli; M2: 4 neuroids, 20 stimuli" in checked_again
-    assert re.search(r"^pixels +my_lab\.V4 v2 +-?\d\.\d{3}", ran, re.MULTILINE)
+    assert re.search(r"^my_lab\.V4 v2.*\n.*\n-.*\npixels +-?\d\.\d{3} ", ran, re.MULTILINE)
     assert removed == "my_lab: removed\n"
     assert {p: p.read_bytes() for p in Path("images").iterdir()} == before
