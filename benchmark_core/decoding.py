@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -85,7 +86,7 @@ def count_workers(n_batches: int, batch_bytes: int, kind: str) -> int:
         ``cpu`` or ``cuda``.
     """
     # Forked workers cost milliseconds; where processes are spawned they would import torch again for seconds.
-    if n_batches < 4 or not sys.platform.startswith("linux"):
+    if n_batches < 4 or not sys.platform.startswith("linux") or not _sockets_fit():
         return 0
     room = min(MOST_AHEAD, _shared_memory() // 2) // max(1, AHEAD * batch_bytes)
     return max(0, min(cores() - 1, MOST_WORKERS[kind], n_batches, room))
@@ -96,6 +97,14 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _sockets_fit() -> bool:
+    """Return whether sockets can be named in the folder for temporary files: Linux allows them 107 bytes.
+
+    Workers hand batches over through such sockets; one that cannot be made leaves this process waiting forever.
+    """
+    return len(os.fsencode(tempfile.gettempdir())) + len("/pymp-12345678/listener-12345678") <= 107
 
 
 def _shared_memory() -> int:

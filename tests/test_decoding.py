@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import sys
+import tempfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -61,3 +64,22 @@ def test_number_of_workers(
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)))
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(free, 0, free))
     assert count_workers(n_batches, batch_bytes, kind) == workers
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="workers are for Linux")
+@pytest.mark.parametrize(("length", "fits"), [(75, True), (76, False)])
+def test_no_workers_where_the_folder_for_temporary_files_has_too_long_a_name(
+    length: int, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        folder = Path(short) / ("x" * (length - len(short) - 1))
+        (folder / "pymp-12345678").mkdir(parents=True)
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        monkeypatch.setattr(room, "cores", lambda: 4)
+        assert (count_workers(10, 1000, "cpu") > 0) == fits
+        with socket.socket(socket.AF_UNIX) as made:  # what the workers do
+            if fits:
+                made.bind(str(folder / "pymp-12345678" / "listener-12345678"))
+            else:
+                with pytest.raises(OSError, match="AF_UNIX path too long"):
+                    made.bind(str(folder / "pymp-12345678" / "listener-12345678"))
