@@ -26,7 +26,8 @@ demo: $(INSTALLED)  ## Install, score three models on simulated V4, show the lea
 	$(BIN)/bench leaderboard
 
 test: $(INSTALLED)  ## Run the test suite (under 5 minutes on 2 cores)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+	@$(BIN)/python -m compileall -q benchmark_core plugins  # many tests start a process of their own
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-slow: $(INSTALLED)  ## Run the full-size goldens and the simulations over many seeds too
 	$(BIN)/python -m pytest -q -m 'slow or not slow' --timeout 7200

@@ -50,7 +50,7 @@ def test_an_encoding_score(monkeypatch: pytest.MonkeyPatch, entries: list[Any]) 
         f"{np.mean([fold[f'blocks.{i}'] for fold in folds]):.3f}" for i in range(7)
     ]
     assert layers[5].split()[-1] == "5"
-    assert any(line.startswith("cannot be told from  nobody of 18 others") for line in lines)
+    assert any(re.match(r"cannot be told from  nobody of \d{2,} others", line) for line in lines)
     for words in (record["key"], record["provenance"]["finished"], "numpy 2.4.6", "313b3ea69361"):
         assert words in result.stdout
     assert lines[-1] == (
@@ -112,10 +112,11 @@ def test_draws_of_another_model_count_as_one(entries: list[Any]) -> None:
     assert not any(o["model"].startswith("fully-connected (") for o in own["others"])
 
 
-def test_several_metrics_and_several_models() -> None:
+def test_several_metrics_and_several_models(entries: list[Any]) -> None:
     text = show("pixels", "cowley2023.V4").stdout
     headings = [line for line in text.splitlines() if line.startswith("pixels on ")]
-    assert len(headings) == len(set(headings)) == 10
+    pixels = [e for e in entries if e.row["model"] == "pixels" and e.row["benchmark"] == "cowley2023.V4"]
+    assert len(headings) == len(set(headings)) == len(pixels) >= 10
     assert headings[0] == "pixels on cowley2023.V4 v1, cka"
     text = show("*", "scenes15.*").stdout
     assert next(line for line in text.splitlines() if " on scenes15.test v1, " in line).startswith("efficientnet-lite0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -111,8 +112,6 @@ def test_other_commands(bench: Bench, tree: Tree, arguments: list[str], words: l
         (["nonsense"], ["No such command 'nonsense'"]),
         (["runn"], ["No such command 'runn'", "run"]),
         (["data", "nonsense"], ["No such command 'nonsense'"]),
-        (["run"], ["name at least one model and one benchmark"]),
-        (["run", "--model", "toy-pixels"], ["name at least one model and one benchmark"]),
         (["run", "--model"], ["--model", "requires an argument"]),
         (["run", "--no-such-option"], ["No such option", "--no-such-option"]),
         (["info"], ["Missing argument 'IDENTIFIER'"]),
@@ -124,6 +123,16 @@ def test_other_commands(bench: Bench, tree: Tree, arguments: list[str], words: l
 )
 def test_usage(bench: Bench, tree: Tree, arguments: list[str], words: list[str]) -> None:
     bench(*arguments).refused(*words)
+    assert tree() == {}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--model", "toy-pixels"], ["--benchmark", "toy.V4"]], ids=" ".join)
+def test_a_run_needs_models_and_benchmarks(bench: Bench, tree: Tree, arguments: list[str]) -> None:
+    done = bench("run", *arguments)
+    assert (done.status, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert re.search("at least one (model|benchmark)", done.stderr)
     assert tree() == {}
 
 
