@@ -52,6 +52,7 @@ def test_without_a_gpu_there_is_one_reason(monkeypatch: pytest.MonkeyPatch) -> N
             gpu_timing.gpu_backend(name)
 
 
+@pytest.mark.slow
 def test_operations_of_the_trunk_are_those_of_the_paper() -> None:
     """0.6 TFLOP an image for layers 1 to 4, counted by hand; layer 5 has .22 at 30 000 filters."""
     shapes = ((1000, 108, 7, 105), (3000, 1000, 5, 48), (5000, 3000, 3, 22), (30_000, 5000, 3, 9))
@@ -64,12 +65,14 @@ def test_operations_of_the_trunk_are_those_of_the_paper() -> None:
     assert gpu_extraction.operations(layers) - trunk == by_hand[3] == pytest.approx(0.22e12, rel=0.01)
 
 
+@pytest.mark.slow
 def test_trunk() -> None:
     rows = gpu_extraction.trunk("cpu", 1, 64, 110, **gpu_extraction.NARROW)
     assert len(rows) == 5
     assert all(row["share_of_limit"] > 0 and row["images_per_s"] > 0 for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "filters", "n_rows"), [("fast", 3, 2), ("exact", 20, 3)])
 def test_pass_1(tmp_path: Path, precision: str, filters: int, n_rows: int) -> None:
     rows = gpu_extraction.pass_1("cpu", precision, filters, 3, tmp_path, 64, **gpu_extraction.NARROW)  # type: ignore[arg-type]
@@ -93,6 +96,7 @@ def test_ridge() -> None:
     assert len({row["what"] for row in rows}) == 2
 
 
+@pytest.mark.slow
 def test_what_fast_does_to_a_score(home: Path, tmp_path: Path) -> None:
     """Both passes and the metric on a small world: rounding shows, and little."""
     registry = Registry.default([make_toy_world(tmp_path / "toys")])
