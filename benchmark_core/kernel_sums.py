@@ -19,6 +19,7 @@ from benchmark_core.profiling import stage
 from benchmark_core.threads import in_threads
 
 ROWS = 32  # rows centred at once: with a block's 4096 features small enough to stay in a core's cache
+TILE = 128  # rows and columns transposed at once
 PANELS = 4  # a device computes this many panels of rows, each up to the diagonal: 5/8 of the whole product
 
 
@@ -86,16 +87,20 @@ class KernelSums:
         )
 
     @stage("kernel")
-    def finish(self, n_features: int) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray, np.ndarray, float]:
+    def finish(
+        self, n_features: int, last: bool = False
+    ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray, np.ndarray, float]:
         """Return features, kernel, row sums, mean products and mean square of the first features, as numpy arrays.
 
         The features are None where there are more than stimuli, the kernel (both triangles of it) where there are not.
+        The ``last`` time the kernel is finished where it is: nothing can be added afterwards.
         """
         features = kernel = None
         if n_features <= len(self.held):
             features = self.held[:, :n_features].copy()
         else:
-            kernel = _symmetric(np.array(self.backend.to_numpy(self.kernel)))
+            kernel = self.backend.to_numpy(self.kernel)
+            kernel = _symmetric(kernel if last and kernel.flags.writeable else kernel.copy())
             if not self.exact:
                 _centre_twice(kernel)
         row_sums, products = (np.array(self.backend.to_numpy(a)) for a in (self.row_sums, self.mean_products))
@@ -108,12 +113,19 @@ class KernelSums:
         n, b = block.shape
         mean = np.empty(b)
 
-        def average(start: int, stop: int) -> None:
-            np.mean(block[:, start:stop], axis=0, dtype=np.float64, out=mean[start:stop])
-
-        in_threads(average, b)
         # In single precision a rounded mean shifts all stimuli alike, which centring the kernel takes out again.
         dtype = np.dtype(np.float64 if self.exact else np.float32)
+
+        def average(start: int, stop: int) -> None:
+            if self.exact:
+                np.mean(block[:, start:stop], axis=0, dtype=np.float64, out=mean[start:stop])
+                return
+            mean[start:stop] = 0.0
+            for row in range(0, n, ROWS):  # in single precision for a few rows only
+                mean[start:stop] += block[row : row + ROWS, start:stop].sum(axis=0)
+            mean[start:stop] /= n
+
+        in_threads(average, b)
         subtracted = mean.astype(dtype)
         values = self._buffer("values", n * b, dtype).reshape(n, b)
         row_sums, products = np.empty(n), np.empty(n)
@@ -121,8 +133,11 @@ class KernelSums:
         def centre(start: int, stop: int) -> None:
             for row in range(start, stop, ROWS):
                 some = slice(row, min(row + ROWS, stop))
-                np.copyto(values[some], block[some], casting="same_kind")
-                values[some] -= subtracted
+                if dtype == block.dtype:
+                    np.subtract(block[some], subtracted, out=values[some])
+                else:
+                    np.copyto(values[some], block[some], casting="same_kind")
+                    values[some] -= subtracted
                 row_sums[some] = values[some].sum(axis=1)
                 # Not by BLAS, whose threads would go on waiting for more work and be in the way of the product.
                 products[some] = np.einsum("ij,j->i", values[some], subtracted)
@@ -156,9 +171,9 @@ class KernelSums:
         return row_sums, products + square, square
 
     def _buffer(self, name: str, size: int, dtype: np.dtype[Any]) -> np.ndarray:
-        """Return an array that is used again for every block."""
+        """Return an array that is used again for every block; zeros at first, for what lay there might not be numbers."""
         if name not in self._room or self._room[name].size < size:
-            self._room[name] = np.empty(size, dtype=dtype)
+            self._room[name] = np.zeros(size, dtype=dtype)
         return self._room[name][:size]
 
 
@@ -181,23 +196,36 @@ def _add_triangle(kernel: np.ndarray, product: np.ndarray) -> None:
 
 def _symmetric(kernel: np.ndarray) -> np.ndarray:
     """Fill the upper triangle with the lower one, in place."""
-    n = len(kernel)
+    n, starts = len(kernel), range(0, len(kernel), TILE)
+    # The longest row of tiles with the shortest, so that each thread has as much to do.
+    order = [starts[i // 2 if i % 2 == 0 else -1 - i // 2] for i in range(len(starts))]
 
     def mirror(start: int, stop: int) -> None:
-        for first in range(start, stop, 256):
-            last = min(first + 256, stop)
-            kernel[first:last, last:] = kernel[last:, first:last].T
+        for first in order[start:stop]:
+            last = min(first + TILE, n)
+            for across in range(last, n, TILE):
+                kernel[first:last, across : across + TILE] = kernel[across : across + TILE, first:last].T
             square = kernel[first:last, first:last]
             square[:] = np.tril(square) + np.tril(square, -1).T
 
-    mirror(0, n)
+    in_threads(mirror, len(order))
     return kernel
 
 
 def _centre_twice(kernel: np.ndarray) -> None:
-    """Subtract row means and column means, in place."""
-    mean = kernel.mean(axis=0)
+    """Subtract row means and column means of a symmetric kernel, in place."""
+    n = len(kernel)
+    mean = np.empty(n)
+
+    def average(start: int, stop: int) -> None:
+        np.mean(kernel[start:stop], axis=1, out=mean[start:stop])
+
+    in_threads(average, n)
     centre = mean - mean.mean() / 2
-    for row in kernel:
-        row -= centre
-    kernel -= centre[:, None]
+
+    def subtract(start: int, stop: int) -> None:
+        for row in range(start, stop):
+            kernel[row] -= centre
+            kernel[row] -= centre[row]
+
+    in_threads(subtract, n)

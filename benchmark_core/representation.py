@@ -368,11 +368,12 @@ def prefixes_from_spool(
         return [one.plus(first, values, copy) for one, values in zip(sums, blocks, strict=True)]
 
     def finish(all_sums: Sequence[KernelSums], width: int) -> Representation:
-        found = _finished(all_sums[0], layer, stimulus_ids, width, keys[width])
+        last = width == widest
+        found = _finished(all_sums[0], layer, stimulus_ids, width, keys[width], last)
         if width > n:
             for train, one in zip(training_sets, all_sums[1:], strict=True):
                 key = standardised_key(keys[width], train)
-                found.standardised_on[frozenset(train)] = _finished(one, layer, stimulus_ids, width, key)
+                found.standardised_on[frozenset(train)] = _finished(one, layer, stimulus_ids, width, key, last)
         return found
 
     for first, block in spool.blocks(layer):
@@ -409,10 +410,12 @@ def _check_memory(n: int, n_kernels: int) -> None:
         )
 
 
-def _finished(sums: KernelSums, layer: str, stimulus_ids: Sequence[str], n_features: int, key: str) -> Representation:
+def _finished(
+    sums: KernelSums, layer: str, stimulus_ids: Sequence[str], n_features: int, key: str, last: bool
+) -> Representation:
     """Return the representation of the features so far, its stimuli sorted by id."""
     ids = tuple(stimulus_ids)
-    features, kernel, row_sums, mean_products, mean_square = sums.finish(n_features)
+    features, kernel, row_sums, mean_products, mean_square = sums.finish(n_features, last)
     order = sorted(range(len(ids)), key=ids.__getitem__)
     if order != list(range(len(ids))):  # rows of several spools, one after the other
         ids = tuple(ids[i] for i in order)

@@ -12,7 +12,6 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from benchmark_core.errors import ModelError
 from benchmark_core.home import make_folder
 from benchmark_core.profiling import stage
 from benchmark_core.store import set_aside
+from benchmark_core.threads import in_threads
 
 BLOCK = 4096
 """Features in a block: fixed, whatever layers or widths are asked for, so that sums never depend on it."""
@@ -147,25 +147,18 @@ class Spool:
         """
         features = self.n_features(layer)
         starts = range(0, features, BLOCK)
-        room = [np.empty(self.n * min(BLOCK, features), dtype=np.float32) for _ in range(min(2, len(starts)))]
+        room = np.empty(self.n * min(BLOCK, features), dtype=np.float32)
+        for block, first in enumerate(starts):
+            values = room[: self.n * min(BLOCK, features - first)].reshape(self.n, -1)
 
-        def read(block: int) -> np.ndarray:
-            width = min(BLOCK, features - starts[block])
-            values = room[block % 2][: self.n * width].reshape(self.n, width)
-            for chunk in range(self.n_chunks):
-                rows = self.rows(chunk)
-                self._read_piece(chunk, layer, block, values[rows.start : rows.stop])
-            return values
+            def read(start: int, stop: int, block: int = block, values: np.ndarray = values) -> None:
+                for chunk in range(start, stop):
+                    rows = self.rows(chunk)
+                    self._read_piece(chunk, layer, block, values[rows.start : rows.stop])
 
-        # The next block is read while this one is worked on: readers wait for the disk, and leave the cores alone.
-        with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(read, 0)
-            for block, first in enumerate(starts):
-                with stage("spool read"):
-                    values = coming.result()
-                if block + 1 < len(starts):
-                    coming = pool.submit(read, block + 1)
-                yield first, values
+            with stage("spool read"):
+                in_threads(read, self.n_chunks)
+            yield first, values
 
     @stage("spool read")
     def read(self, chunk: int, layer: str) -> np.ndarray:
@@ -232,6 +225,8 @@ class Spool:
             with self._path(chunk).open("rb", buffering=0) as handle:
                 handle.seek(offset + start)
                 read = handle.readinto(view)
+                if hasattr(os, "posix_fadvise"):  # the disk fetches the next block while this one is worked on
+                    os.posix_fadvise(handle.fileno(), handle.tell(), len(view), os.POSIX_FADV_WILLNEED)
         except FileNotFoundError:
             read = 0
         if read != len(view) or zlib.crc32(view) != checksum:

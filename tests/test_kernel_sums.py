@@ -77,3 +77,32 @@ def test_threads_change_no_digit_of_other_sums(monkeypatch: pytest.MonkeyPatch, 
     for name in ("row_sums", "mean_products", "mean_square"):
         np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name))
     np.testing.assert_array_equal(found[0].finish(333)[1], found[1].finish(333)[1])
+
+
+def test_memory_that_was_not_written_is_never_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of a symmetric product is left as it lay in memory, where anything may be, signalling NaNs too."""
+    x = np.random.default_rng(3).normal(size=(50, 300)).astype(np.float32)
+    expected = added(x, [100], exact=False).finish(300)[1]
+    empty = np.empty
+
+    def full_of_nonsense(shape: int | tuple[int, ...], dtype: object = float) -> np.ndarray:
+        made = empty(shape, dtype=dtype)  # type: ignore[call-overload]
+        if made.dtype == np.float32:
+            made.view(np.uint32)[...] = 0x7FA00000
+        return np.asarray(made)
+
+    monkeypatch.setattr(np, "empty", full_of_nonsense)
+    with np.errstate(all="raise"):
+        found = added(x, [100], exact=False).finish(300)[1]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_last_kernel_is_finished_where_it_is() -> None:
+    x = np.random.default_rng(4).normal(size=(300, 900)).astype(np.float32)
+    sums = added(x, [400])
+    copied = sums.finish(900)[1]
+    assert copied is not None
+    assert not np.shares_memory(copied, sums.kernel)
+    last = sums.finish(900, last=True)[1]
+    np.testing.assert_array_equal(last, copied)
+    assert last is sums.kernel
