@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmark_core.figure_curves import published_words
 from benchmark_core.figure_records import (
     Model,
     Point,
@@ -21,11 +20,12 @@ from benchmark_core.figure_tables import (
     Context,
     FigureTable,
     about,
-    ceiling_of,
-    ceiling_words,
     draws,
     intervals,
     line_of,
+    published_row,
+    reference_lines,
+    reference_words,
     row_of,
 )
 
@@ -138,13 +138,9 @@ def _bars(
     for row in list(rows):
         other = context.published_for(row["model"], row.get("on", benchmark), options_of(found[0])[1])
         if other is not None:
-            entry = line_of("published", row["series"], other.r_pattern, low=other.ci_low, high=other.ci_high)
-            rows.append({**entry, "category": row["category"], "model": row["model"]})
-    ceiling = ceiling_of(found, quantity)
-    rows += [] if ceiling is None else [line_of("ceiling", "ceiling", ceiling)]
-    floor = quantity.floor(found[0])
-    rows += [line_of("floor", "no image information", floor)] if floor else []
-    start = ["Bars start at what a model without image information reaches."] if floor else []
+            rows.append(published_row(other, row["series"], row["model"], category=row["category"]))
+    rows += reference_lines(found, quantity)
+    from_floor = any(row["kind"] == "floor" for row in rows)
     return FigureTable(
         figure,
         benchmark,
@@ -156,9 +152,8 @@ def _bars(
             sentence,
             intervals("encoding", options_of(found[0])[1]),
             *draws(shown),
-            *start,
-            *ceiling_words(quantity, ceiling),
-            *published_words(rows),
+            *(["Bars start at what a model without image information reaches."] if from_floor else []),
+            *reference_words(rows, quantity),
         ),
         {"x": quantity.label, **labels},
         options,

@@ -21,11 +21,11 @@ from benchmark_core.figure_tables import (
     Context,
     FigureTable,
     about,
-    ceiling_of,
-    ceiling_words,
     draws,
     intervals,
-    line_of,
+    published_row,
+    reference_lines,
+    reference_words,
     row_of,
 )
 
@@ -61,9 +61,7 @@ def features(records: Sequence[Record], context: Context) -> Iterator[FigureTabl
                 rows.append(row_of(point, kind, series, n_features=point.n_features))
                 shown.append(point)
         rows += _published_rows(context, found, shown)
-        ceiling = ceiling_of(found, context.quantity)
-        rows += [] if ceiling is None else [line_of("ceiling", "ceiling", ceiling)]
-        rows += _intercept(context, found)
+        rows += reference_lines(found, context.quantity)
         trained = any(p.trained for p in shown)
         yield FigureTable(
             "features",
@@ -77,21 +75,13 @@ def features(records: Sequence[Record], context: Context) -> Iterator[FigureTabl
                 *(["Horizontal lines: trained models, with intervals."] if trained else []),
                 *draws(shown),
                 *narrow,
-                *ceiling_words(context.quantity, ceiling),
-                *published_words(rows),
+                *reference_words(rows, context.quantity),
             ),
             {"x": "Number of features", "y": context.quantity.label},
             options,
             context.quantity.name,
             frozenset(p.model for p in shown),
         )
-
-
-def published_words(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the sentence about published scores, if there are any."""
-    if not any(row["kind"] == "published" for row in rows):
-        return []
-    return ["Open diamonds: scores published by Kazemian, Elmoznino & Bonner."]
 
 
 def _records(shown: Sequence[Point]) -> list[Record]:
@@ -105,14 +95,8 @@ def _published_rows(context: Context, found: Sequence[Record], shown: Sequence[P
         other = context.published_for(point.model, found[0]["benchmark"], options_of(found[0])[1])
         if other is not None:
             series = take_apart(point.model, context.width_of).series
-            entry = line_of("published", series, other.r_pattern, low=other.ci_low, high=other.ci_high)
-            rows.append({**entry, "model": point.model, "n_features": other.n_features or point.n_features})
+            rows.append(published_row(other, series, point.model, n_features=other.n_features or point.n_features))
     return rows
-
-
-def _intercept(context: Context, found: Sequence[Record]) -> list[dict[str, Any]]:
-    floor = context.quantity.floor(found[0])
-    return [line_of("floor", "no image information", floor)] if floor else []
 
 
 def components(records: Sequence[Record], context: Context) -> Iterator[FigureTable]:
@@ -147,11 +131,8 @@ def components(records: Sequence[Record], context: Context) -> Iterator[FigureTa
                 )
                 other = context.published_for(point.model, benchmark, options_of(point.records[0])[1])
                 if other is not None:
-                    entry = line_of("published", series, other.r_pattern, low=other.ci_low, high=other.ci_high)
-                    rows.append({**entry, "model": model, "n_components": text})
-        ceiling = ceiling_of(found, context.quantity)
-        rows += [] if ceiling is None else [line_of("ceiling", "ceiling", ceiling)]
-        rows += _intercept(context, found)
+                    rows.append(published_row(other, series, model, n_components=text))
+        rows += reference_lines(found, context.quantity)
         data = about(_records(shown)).replace(
             shown[0].records[0]["metric"], "encoding" + (f":{options}" if options else "")
         )
@@ -166,8 +147,7 @@ def components(records: Sequence[Record], context: Context) -> Iterator[FigureTa
                 "Components of the training stimuli; all: the features themselves.",
                 intervals("encoding", parameters),
                 *draws(shown),
-                *ceiling_words(context.quantity, ceiling),
-                *published_words(rows),
+                *reference_words(rows, context.quantity),
             ),
             {"x": "Number of principal components", "y": context.quantity.label},
             options,

@@ -144,6 +144,37 @@ def line_of(kind: str, series: str, value: float, **others: Any) -> dict[str, An
     return {"kind": kind, "series": series, "value": value, **others}
 
 
+def published_row(published: Published, series: str, model: str, **others: Any) -> dict[str, Any]:
+    """Return a published score as a row."""
+    low, high = published.ci_low, published.ci_high
+    return line_of("published", series, published.r_pattern, low=low, high=high, model=model, **others)
+
+
+def reference_lines(records: Sequence[Record], quantity: Quantity) -> list[dict[str, Any]]:
+    """Return what encoding scores are compared with, as rows: their ceiling, and what a model without image information reaches.
+
+    The ceiling is that of the first record that has one; the other that of the first record, unless it is zero.
+    """
+    ceiling = next((c for r in records if (c := quantity.ceiling(r)) is not None), None)
+    floor = quantity.floor(records[0])
+    rows = [] if ceiling is None else [line_of("ceiling", "ceiling", ceiling)]
+    return rows + ([line_of("floor", "no image information", floor)] if floor else [])
+
+
+def reference_words(rows: Iterable[Mapping[str, Any]], quantity: Quantity) -> list[str]:
+    """Return the sentences about the ceiling among the rows, or why there is none, and about published scores."""
+    kinds = {row["kind"] for row in rows}
+    if "ceiling" in kinds:
+        words = [f"Dashed line: ceiling, {quantity.ceiling_text}."]
+    elif quantity.name == "score":
+        words = ["Not divided by a ceiling: responses have no repetitions."]
+    else:
+        words = ["No ceiling is recorded for this quantity."]
+    if "published" in kinds:
+        words.append("Open diamonds: scores published by Kazemian, Elmoznino & Bonner.")
+    return words
+
+
 def about(records: Sequence[Record]) -> str:
     """Return the sentence that names data and metric, and how many stimuli and neuroids it rests on."""
     first = records[0]
@@ -179,20 +210,6 @@ def draws(points: Iterable[Point]) -> list[str]:
     return (
         [] if most < 2 else [f"Values are means over random draws of a model where there are several (up to {most})."]
     )
-
-
-def ceiling_words(quantity: Quantity, ceiling: float | None) -> list[str]:
-    """Return the sentence about the ceiling."""
-    if ceiling is not None:
-        return [f"Dashed line: ceiling, {quantity.ceiling_text}."]
-    if quantity.name == "score":
-        return ["Not divided by a ceiling: responses have no repetitions."]
-    return ["No ceiling is recorded for this quantity."]
-
-
-def ceiling_of(records: Sequence[Record], quantity: Quantity) -> float | None:
-    """Return the ceiling of the plotted quantity: that of the first record that has one."""
-    return next((c for r in records if (c := quantity.ceiling(r)) is not None), None)
 
 
 def metric_title(options: Mapping[str, str]) -> str:
