@@ -1,4 +1,4 @@
-"""What rsatoolbox says about small made-up data, for ``tests/test_dissimilarity.py``.
+"""What rsatoolbox says about small made-up data, for the tests of RDMs and their comparisons.
 
 rsatoolbox brings more packages along than one check is worth, so its answers are kept in ``rsatoolbox_values.json``. To make
 them anew, in an environment of its own::
