@@ -17,6 +17,8 @@ from benchmark_core.runner import Runner
 if TYPE_CHECKING:
     import torch
 
+    from benchmark_core.extraction import Precision
+
 
 def run(
     models: str | Sequence[str],
@@ -63,12 +65,7 @@ def run(
     """
     found = registry or Registry.default([Path(p) for p in plugins])
     cells, _ = make_plan(found, _listed(models), _listed(benchmarks), metric, layer, seeds)
-    numerics = Numerics(
-        check_device(device), check_backend(backend, device), check_precision(precision), check_batch(batch_size)
-    )
-    runner = Runner(found, numerics, records_folder(Path(records) if records else None), force)
-    if progress:
-        runner.progress = progress
+    runner = make_runner(found, device, backend, precision, batch_size, records, force, progress)
     return Results(runner.run(cells))
 
 
@@ -143,11 +140,39 @@ def as_score(record: dict[str, Any]) -> Score:
     )
 
 
-def check_precision(precision: str) -> str:
+def make_runner(
+    registry: Registry,
+    device: str,
+    backend: str,
+    precision: str,
+    batch_size: int | None,
+    records: Path | str | None,
+    force: bool,
+    progress: Callable[[str, int, int], None] | None,
+) -> Runner:
+    """Return what scores cells, for the options of :func:`run`.
+
+    Raises
+    ------
+    InputError
+        For an option that is not known or not allowed.
+    """
+    numerics = Numerics(
+        check_device(device), check_backend(backend, device), check_precision(precision), check_batch(batch_size)
+    )
+    runner = Runner(registry, numerics, records_folder(Path(records) if records else None), force)
+    if progress:
+        runner.progress = progress
+    return runner
+
+
+def check_precision(precision: str) -> Precision:
     """Return the precision if it is known."""
-    if precision not in ("exact", "fast"):
-        raise InputError(f"unknown precision {precision!r}; use exact or fast")
-    return precision
+    if precision == "exact":
+        return "exact"
+    if precision == "fast":
+        return "fast"
+    raise InputError(f"unknown precision {precision!r}; use exact or fast")
 
 
 def check_batch(batch_size: int | None) -> int | None:

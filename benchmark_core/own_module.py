@@ -18,13 +18,12 @@ from benchmark_core.arrays import choose_device
 from benchmark_core.cells import AUTO, cell_key, make_plan
 from benchmark_core.code_hash import code_hash
 from benchmark_core.errors import BenchError, InputError, ModelError
-from benchmark_core.extraction import numeric_policy
+from benchmark_core.extraction import Precision, numeric_policy
 from benchmark_core.identifiers import NAME, Parameter
 from benchmark_core.keys import digest
 from benchmark_core.own_preprocessing import PAPER, as_preprocessing
-from benchmark_core.pipeline import Numerics
 from benchmark_core.preprocessing import Preprocessing
-from benchmark_core.records import Score, read_score, records_folder
+from benchmark_core.records import Score, read_score
 from benchmark_core.registry import OWN, Registry, describe
 from benchmark_core.specs import ModelSpec
 from benchmark_core.stimuli import StimulusSet
@@ -95,8 +94,7 @@ def score_module(
     BenchError
         If the score could not be computed; what went wrong is recorded, as for any model.
     """
-    from benchmark_core.api import as_score, check_backend, check_batch, check_device, check_precision
-    from benchmark_core.runner import Runner
+    from benchmark_core.api import as_score, make_runner
 
     module = check_module(module)
     if not isinstance(benchmark, str):
@@ -105,12 +103,7 @@ def score_module(
     wanted = _layers(layers)
     identity = identify(module, name or name_of(module), prepared)
     found = registry or Registry.default([Path(p) for p in plugins])
-    numerics = Numerics(
-        check_device(device), check_backend(backend, device), check_precision(precision), check_batch(batch_size)
-    )
-    runner = Runner(found, numerics, records_folder(Path(records) if records else None), force)
-    if progress:
-        runner.progress = progress
+    runner = make_runner(found, device, backend, precision, batch_size, records, force, progress)
     with borrowed(module) as lent:
         own = OwnModel(lent)
         own.check_layers(wanted)
@@ -129,7 +122,7 @@ def score_module(
                 own.to(place)
                 subjects = cell.benchmark.subjects  # where each saw stimuli of their own
                 part = next(iter(subjects.values()), cell.benchmark)
-                try_out(own, part.stimuli(), prepared, wanted, place, precision)
+                try_out(own, part.stimuli(), prepared, wanted, place, runner.numerics.precision)
             (record,) = runner.run(cells)
     return as_score(record)
 
@@ -311,7 +304,7 @@ def try_out(
     preprocessing: Preprocessing,
     layers: Sequence[str],
     device: str,
-    precision: str,
+    precision: Precision,
 ) -> None:
     """Forward the first two stimuli together, and one alone, before hours are spent on all of them.
 
@@ -324,13 +317,12 @@ def try_out(
     """
     pictures = [stimuli.image(i) for i in range(min(2, len(stimuli)))]
     images = inputs_of(pictures, preprocessing).to(device)
-    policy: Any = precision
 
     def features(rows: torch.Tensor) -> dict[str, torch.Tensor]:
         with forward_errors(rows):
             return own.features(rows, layers)
 
-    with numeric_policy(policy), seeded_globals():
+    with numeric_policy(precision), seeded_globals():
         once, alone = features(images), features(images[:1])
         again = features(images) if any(differ(once[k][:1], alone[k], own.module) for k in layers) else once
     for layer in layers:

@@ -190,20 +190,12 @@ def run_suite(
     InputError
         For anything named that is not known or not allowed.
     """
-    from benchmark_core.api import check_backend, check_batch, check_device, check_precision
-    from benchmark_core.pipeline import Numerics
-    from benchmark_core.records import records_folder
+    from benchmark_core.api import make_runner
     from benchmark_core.results import Results
-    from benchmark_core.runner import Runner
 
     found = registry or Registry.default([Path(p) for p in plugins])
     cells = plan_suite(suite_cells(suite, dataset, registry=found, seeds=seeds))
-    numerics = Numerics(
-        check_device(device), check_backend(backend, device), check_precision(precision), check_batch(batch_size)
-    )
-    runner = Runner(found, numerics, records_folder(Path(records) if records else None), force)
-    if progress:
-        runner.progress = progress
+    runner = make_runner(found, device, backend, precision, batch_size, records, force, progress)
     return Results(runner.run(cells))
 
 
