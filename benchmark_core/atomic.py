@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from benchmark_core.errors import InputError
 _NO_ROOM_OR_RIGHT = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
     """Write a file: afterwards it holds all of ``content``, or what it held before.
 
     Parameters
@@ -24,7 +24,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     path
         The file; its folder is created if need be.
     content
-        All of its bytes.
+        All of its bytes, or the pieces that they consist of, which are asked for one after the other.
 
     Raises
     ------
@@ -37,7 +37,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         # Not tempfile: its files are private to the user (0600), whatever the umask says.
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
         with open(descriptor, "wb") as handle:
-            handle.write(content)
+            for piece in [content] if isinstance(content, bytes) else content:
+                handle.write(piece)
             handle.flush()
             os.fsync(descriptor)
         os.replace(temporary, path)

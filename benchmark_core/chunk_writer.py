@@ -34,6 +34,11 @@ class ChunkWriter:
         self._last = time.perf_counter()
         self._written: list[Future[None]] = []
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether what it is given may still be wanted later: threads write it."""
+        return self._pool is not None
+
     def __enter__(self) -> ChunkWriter:
         return self
 

@@ -172,19 +172,23 @@ def _forward_chunks(
 ) -> Iterator[int]:
     """Forward chunks on one device as long as there are any; yield the number of stimuli of each batch."""
     outputs: ChunkOutputs | None = None
+    room: dict[str, torch.Tensor] = {}  # of the chunk before: fresh memory costs as much as copying
     before: Any = None
     for batch in replica.sent_ahead(source.batches()):
         given = first if batch.images is None else replica.forward(batch.images)
         assert given is not None
         _check_sizes(sizes, given, stimulus_ids[batch.positions[0]])
         if outputs is None:
-            outputs = ChunkOutputs(batch.chunk, [stimulus_ids[i] for i in spool.rows(batch.chunk)])
+            ids = [stimulus_ids[i] for i in spool.rows(batch.chunk)]
+            fitting = {layer: values[: len(ids)] for layer, values in room.items() if len(values) >= len(ids)}
+            outputs = ChunkOutputs(batch.chunk, ids, fitting)
         arrival = replica.fetch(given, outputs)
         if before is not None:
             before.synchronize()  # a GPU has one batch to compute and one waiting, no more: memory stays bounded
         before = arrival
         yield len(batch.positions)
         if outputs.is_complete:
+            room = {} if writer.is_behind else outputs.values
             writer.put(outputs)
             outputs = None
 

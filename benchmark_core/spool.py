@@ -7,6 +7,7 @@ that was killed goes on at the first absent chunk.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -97,23 +98,30 @@ class Spool:
     @stage("spool write")
     def write(self, chunk: int, outputs: Mapping[str, np.ndarray], seconds: float) -> None:
         """Write one chunk: for every layer a float32 array (rows, features)."""
+        # Each piece is copied twice, into memory that is used again: a chunk's worth of fresh memory would cost more.
+        room = np.empty(len(self.rows(chunk)) * BLOCK, dtype="<f4")
+
+        def pieces(layer: str) -> Iterator[memoryview]:
+            values = outputs[layer]
+            for first in range(0, values.shape[1], BLOCK):
+                some = values[:, first : first + BLOCK]
+                piece = room[: some.size].reshape(some.shape)
+                piece[:] = some
+                yield piece.data.cast("B")
+
         index: dict[str, Any] = {}
-        payload: list[bytes] = []
         offset = 0
         for layer in self.layers:
-            values = outputs[layer]
-            pieces = []
-            for first in range(0, values.shape[1], BLOCK):
-                piece = np.ascontiguousarray(values[:, first : first + BLOCK], dtype="<f4").tobytes()
-                pieces.append([offset, zlib.crc32(piece)])
-                payload.append(piece)
+            places = []
+            for piece in pieces(layer):
+                places.append([offset, zlib.crc32(piece)])
                 offset += len(piece)
-            index[layer] = {"features": values.shape[1], "pieces": pieces}
+            index[layer] = {"features": outputs[layer].shape[1], "pieces": places}
         header = json.dumps(
             {"rows": len(self.rows(chunk)), "seconds": seconds, "size": offset, "layers": index}
         ).encode()
         prefix = [_MAGIC, len(header).to_bytes(8, "little"), zlib.crc32(header).to_bytes(4, "little"), header]
-        write_atomically(self._path(chunk), b"".join(prefix + payload))
+        write_atomically(self._path(chunk), itertools.chain(prefix, *map(pieces, self.layers)))
 
     def n_features(self, layer: str) -> int:
         """Number of features of a layer, the same in every chunk.
