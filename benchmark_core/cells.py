@@ -11,7 +11,8 @@ from benchmark_core.keys import digest, score_key
 from benchmark_core.pipeline import candidate_layers, layer_keys
 from benchmark_core.profiling import stage
 from benchmark_core.registry import Registry, is_glob
-from benchmark_core.specs import BenchmarkSpec, Resolved, SubjectSpec, resolve
+from benchmark_core.resolution import Resolved, resolve
+from benchmark_core.specs import BenchmarkSpec, SubjectSpec
 from benchmark_core.splits import Splits
 
 if TYPE_CHECKING:

@@ -54,7 +54,7 @@ def data_fetch(
     plugins: PluginsOption = None,
 ) -> None:
     """Download a public dataset (resumed where it broke off, hashes checked) and import it."""
-    from benchmark_core.specs import import_target
+    from benchmark_core.resolution import import_target
 
     dataset = find_dataset(open_registry(plugins), name)
     if dataset.fetcher is None:
@@ -83,7 +83,7 @@ def data_import(
     plugins: PluginsOption = None,
 ) -> None:
     """Check and convert files that you have."""
-    from benchmark_core.specs import import_target
+    from benchmark_core.resolution import import_target
 
     dataset = find_dataset(open_registry(plugins), name)
     if dataset.obtain:

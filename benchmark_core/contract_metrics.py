@@ -22,7 +22,8 @@ from benchmark_core.rdms import RDMs
 from benchmark_core.records import Score, plain
 from benchmark_core.registry import Registry
 from benchmark_core.representation import Representation
-from benchmark_core.specs import MetricSpec, Resolved, import_target
+from benchmark_core.resolution import Resolved, import_target
+from benchmark_core.specs import MetricSpec
 from benchmark_core.splits import KFold, Splits
 
 N_STIMULI, N_GROUPS, N_NEUROIDS, N_REPETITIONS, N_FEATURES = 64, 16, 8, 4, 100
@@ -196,7 +197,9 @@ class MetricContract:
         if not self.spec.unit and not LOWEST <= value <= HIGHEST:
             raise CheckFailed(f"the score is {value:.4g}; expected a share or correlation, {LOWEST:g} to {HIGHEST:g}")
         low, high = score.ci_low, score.ci_high
-        if (low is None) != (high is None) or (low is not None and not low <= value <= high):  # type: ignore[operator]
+        if (low is None) != (high is None):
+            raise CheckFailed(f"the interval from {low} to {high} has one end; give ci_low and ci_high, or neither")
+        if low is not None and high is not None and not low <= value <= high:
             raise CheckFailed(f"the interval from {low} to {high} does not hold the score {value:.4g}")
         needed = ("n_stimuli", "n_neuroids") if self.kind == "responses" and not self.spec.unit else ("n_stimuli",)
         for name in needed:

@@ -18,7 +18,7 @@ from benchmark_core.identifiers import canonical
 from benchmark_core.listing import size_text
 from benchmark_core.pipeline import candidate_layers, preprocessing_of
 from benchmark_core.registry import Registry, describe
-from benchmark_core.specs import Resolved, import_target
+from benchmark_core.resolution import Resolved, import_target
 from benchmark_core.torch_models import HookedModel, seeded_globals
 
 N_IMAGES = 2

@@ -14,7 +14,8 @@ from benchmark_core.errors import BenchError, InputError, ModelError, did_you_me
 from benchmark_core.identifiers import Parameter, canonical, format_value, split_identifier
 from benchmark_core.pipeline import candidate_layers
 from benchmark_core.registry import Registry, describe
-from benchmark_core.specs import BenchmarkSpec, MetricSpec, ModelSpec, Resolved
+from benchmark_core.resolution import Resolved
+from benchmark_core.specs import BenchmarkSpec, MetricSpec, ModelSpec
 from benchmark_core.tables import print_table
 
 KINDS = ("models", "benchmarks", "metrics")

@@ -14,10 +14,11 @@ from benchmark_core.preprocessing import Preprocessing
 from benchmark_core.profiling import note, stage
 from benchmark_core.provenance import peak_rss
 from benchmark_core.reduced import Wanted
-from benchmark_core.specs import Resolved, import_target
+from benchmark_core.resolution import Resolved, import_target
 
 if TYPE_CHECKING:
     from benchmark_core.arrays import Backend
+    from benchmark_core.extraction import Precision
     from benchmark_core.joined_spool import JoinedSpool
     from benchmark_core.randomised_pca import Reduction
     from benchmark_core.representation import Representation
@@ -48,7 +49,7 @@ class Numerics:
 
     device: str = "cpu"
     backend: str = "numpy"
-    precision: str = "exact"
+    precision: Precision = "exact"
     batch_size: int | None = None
     devices: tuple[str, ...] = ()
 
@@ -316,7 +317,7 @@ class Pipeline:
                 layers,
                 place,
                 device=self.numerics.device,
-                precision=self.numerics.precision,  # type: ignore[arg-type]
+                precision=self.numerics.precision,
                 batch_size=self.numerics.batch_size,
                 devices=self.numerics.devices,
                 progress=lambda done, total: self.progress(f"{model.identifier}: {what}", done, total),

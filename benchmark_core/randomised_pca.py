@@ -22,7 +22,7 @@ from benchmark_core.errors import InputError
 from benchmark_core.keys import digest
 from benchmark_core.profiling import stage
 from benchmark_core.representation import Representation
-from benchmark_core.specs import Resolved
+from benchmark_core.resolution import Resolved
 from benchmark_core.splits import Splits
 from benchmark_core.standardised import Blocks, DividedBlocks, standardised_key
 from benchmark_core.stimuli import name_ids

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -26,7 +27,8 @@ import pluggy
 from benchmark_core import hookspecs
 from benchmark_core.errors import BenchError, InputError, did_you_mean
 from benchmark_core.identifiers import split_identifier
-from benchmark_core.specs import BenchmarkSpec, DatasetSpec, MetricSpec, ModelFamily, ModelSpec, Resolved, resolve
+from benchmark_core.resolution import Resolved, resolve
+from benchmark_core.specs import BenchmarkSpec, DatasetSpec, MetricSpec, ModelFamily, ModelSpec
 
 BUILT_IN = ("plugins.models", "plugins.benchmarks", "plugins.metrics")
 ENTRY_POINTS = "cortex_bench"
@@ -126,13 +128,13 @@ class Registry:
                 for module in pkgutil.iter_modules(import_module(package).__path__):
                     if not module.name.startswith("_"):
                         name = f"{package}.{module.name}"
-                        self._load(name, name, lambda name=name: import_module(name))  # type: ignore[misc]
+                        self._load(name, name, partial(import_module, name))
         if installed:
             for point in _installed(self.problems):
                 where = f"entry point {point.name} = {point.value}"
                 self._load(where, where, point.load)
         for module_name in modules:
-            self._load(module_name, module_name, lambda name=module_name: import_module(name))  # type: ignore[misc]
+            self._load(module_name, module_name, partial(import_module, module_name))
         # A file that is also installed (as an editable package) is one plugin.
         files = [getattr(plugin, "__file__", None) for plugin in self._manager.get_plugins()]
         seen = {Path(file).resolve() for file in files if file}
@@ -158,7 +160,7 @@ class Registry:
             if path.name.startswith("_") or resolved in seen:
                 continue
             seen.add(resolved)
-            self._load(str(resolved), str(path), lambda path=resolved: _import_file(path), source=resolved)  # type: ignore[misc]
+            self._load(str(resolved), str(path), partial(_import_file, resolved), source=resolved)
 
     def _load(self, name: str, where: str, load: Callable[[], Any], source: Path | None = None) -> None:
         """Import a plugin and collect its specs; whatever goes wrong is reported and the plugin skipped."""

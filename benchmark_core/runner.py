@@ -30,7 +30,8 @@ from benchmark_core.records import (
     write_record,
 )
 from benchmark_core.registry import Registry, describe
-from benchmark_core.specs import BenchmarkSpec, Resolved, SubjectSpec, import_target
+from benchmark_core.resolution import Resolved, import_target
+from benchmark_core.specs import BenchmarkSpec, SubjectSpec
 from benchmark_core.stimuli import StimulusSet, match_stimuli
 from benchmark_core.store import Store, cache_cap, write_arrays
 from benchmark_core.subjects import PartScore, mean_over_subjects, shared_stimuli

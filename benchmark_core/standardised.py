@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from benchmark_core.keys import digest
-from benchmark_core.specs import Resolved
+from benchmark_core.resolution import Resolved
 from benchmark_core.splits import Splits
 
 if TYPE_CHECKING:

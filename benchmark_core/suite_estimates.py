@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from benchmark_core.errors import BenchError
 from benchmark_core.registry import Registry
-from benchmark_core.specs import Resolved
+from benchmark_core.resolution import Resolved
 from benchmark_core.suite_states import CellState
 from benchmark_core.widths import can_share_a_pass, differ_in_width_only, width_of
 

@@ -13,7 +13,7 @@ from benchmark_core.errors import BenchError, ModelError
 from benchmark_core.pipeline import Pipeline, layer_keys, make_key, preprocessing_of, weights_of
 from benchmark_core.profiling import note, stage
 from benchmark_core.reduced import Wanted
-from benchmark_core.specs import Resolved, import_target
+from benchmark_core.resolution import Resolved, import_target
 
 if TYPE_CHECKING:
     from benchmark_core.heads import HeadBlocks, WideModel
@@ -98,7 +98,7 @@ class _Family:
 
     def __post_init__(self) -> None:
         self.layer: str = self.models[0].spec.width.layer
-        self.precision: Any = self.pipeline.numerics.precision
+        self.precision = self.pipeline.numerics.precision
         self.keys = {m.identifier: self.layer_key(m) for m in self.models}
 
     def layer_key(self, model: Resolved, of: StimulusSet | None = None) -> str:
@@ -203,7 +203,8 @@ class _Family:
         from benchmark_core.torch_models import seeded_globals
 
         with seeded_globals():
-            return import_target(model.spec.width.wide)(**model.parameters)  # type: ignore[no-any-return]
+            wide: WideModel = import_target(model.spec.width.wide)(**model.parameters)
+        return wide
 
     def _reduce(
         self,

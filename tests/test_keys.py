@@ -14,7 +14,8 @@ from benchmark_core.identifiers import Parameter
 from benchmark_core.keys import digest, file_sha256, representation_key, score_key
 from benchmark_core.pipeline import Numerics, candidate_layers, layer_keys
 from benchmark_core.preprocessing import Preprocessing
-from benchmark_core.specs import ModelSpec, resolve
+from benchmark_core.resolution import resolve
+from benchmark_core.specs import ModelSpec
 from benchmark_core.stimuli import StimulusSet
 from benchmark_core.store import Store
 

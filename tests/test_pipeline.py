@@ -30,7 +30,8 @@ from benchmark_core.pipeline import (
 from benchmark_core.preprocessing import Preprocessing
 from benchmark_core.provenance import peak_rss
 from benchmark_core.registry import Registry
-from benchmark_core.specs import ModelSpec, Resolved, resolve
+from benchmark_core.resolution import Resolved, resolve
+from benchmark_core.specs import ModelSpec
 from benchmark_core.spool import Spool
 from benchmark_core.stimuli import StimulusSet
 from benchmark_core.store import CorruptFileWarning, Store, read_arrays

@@ -22,7 +22,8 @@ from benchmark_core.randomised_pca import (
     reduction_for,
 )
 from benchmark_core.representation import Representation
-from benchmark_core.specs import MetricSpec, Resolved, resolve
+from benchmark_core.resolution import Resolved, resolve
+from benchmark_core.specs import MetricSpec
 from benchmark_core.splits import KFold, fixed_split
 from benchmark_core.spool import Spool
 

@@ -16,7 +16,7 @@ from benchmark_core.extraction import numeric_policy, wrap
 from benchmark_core.pipeline import candidate_layers
 from benchmark_core.registry import Registry
 from benchmark_core.replicas import Batch, ChunkOutputs, Replica
-from benchmark_core.specs import import_target
+from benchmark_core.resolution import import_target
 from benchmark_core.torch_models import HookedModel, is_convolutional, seeded_globals
 from plugins.models._expansion_network import WideExpansion5L
 
@@ -220,13 +220,15 @@ def test_copies_wait_for_what_they_need_and_no_more() -> None:
         # The second batch is on its way before anything is computed.
         assert fake.log == ["on copies 0", "off", "computing waits for copies 0"] * 2
         fake.log.clear()
-        given = replica.forward(first.images)  # type: ignore[arg-type]
+        assert first.images is not None
+        given = replica.forward(first.images)
         assert fake.log == []  # computing waits for nobody
         arrival = replica.fetch(given, chunk)
         assert fake.log == ["copies 1 waits for computing", "on copies 1", "event on copies 1", "off"]
         assert not chunk.is_complete
         second = next(sent)
-        replica.fetch(replica.forward(second.images), chunk)  # type: ignore[arg-type]
+        assert second.images is not None
+        replica.fetch(replica.forward(second.images), chunk)
         assert next(sent).images is None
         assert next(sent, None) is None
     assert chunk.is_complete
@@ -316,13 +318,14 @@ def test_a_wide_model_is_copied_with_the_weights_it_has_made() -> None:
     with numeric_policy("exact"):
         first = replica.forward(images(1, 224))
         twin = replica.copy_to("cpu")
-        assert twin.model.model._network is not None  # type: ignore[attr-defined]
+        copied: Any = twin.model
+        assert copied.model._network is not None
         assert torch.equal(twin.forward(images(1, 224))["stem"], first["stem"])
 
 
 def test_a_model_that_cannot_be_copied() -> None:
-    model = Custom(lambda x: {"a": x})
-    model.lock = threading.Lock()  # type: ignore[attr-defined]
+    model: Any = Custom(lambda x: {"a": x})
+    model.lock = threading.Lock()
     with pytest.raises(
         ModelError, match=r"the model cannot be copied to cuda:1 \(TypeError: .*\); name a single device"
     ):

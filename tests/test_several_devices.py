@@ -152,7 +152,8 @@ def test_an_error_on_one_device_ends_all(stimuli: StimulusSet, tmp_path: Path, p
 
 def test_the_pipeline_hands_its_devices_on(stimuli: StimulusSet, tmp_path: Path) -> None:
     from benchmark_core.pipeline import Pipeline
-    from benchmark_core.specs import ModelSpec, Resolved
+    from benchmark_core.resolution import Resolved
+    from benchmark_core.specs import ModelSpec
     from benchmark_core.store import Store
 
     spec = ModelSpec(name="net", version=1, load=Net, layers=LAYERS, preprocessing=SMALL, weights="seeded")

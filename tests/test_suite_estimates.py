@@ -9,7 +9,7 @@ import pytest
 
 from benchmark_core.cells import make_plan
 from benchmark_core.registry import Registry
-from benchmark_core.specs import import_target
+from benchmark_core.resolution import import_target
 from benchmark_core.suite_estimates import ASSUMED_RATE, DECODING, Experience, estimate
 from benchmark_core.suite_states import CellState, State
 

@@ -18,7 +18,7 @@ from benchmark_core.pipeline import candidate_layers, preprocessing_of
 from benchmark_core.records import Score
 from benchmark_core.registry import Registry
 from benchmark_core.representation import from_spool
-from benchmark_core.specs import import_target
+from benchmark_core.resolution import import_target
 from benchmark_core.torch_models import seeded_globals
 from plugins.metrics._encoding import compute
 

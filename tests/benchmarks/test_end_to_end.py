@@ -20,8 +20,6 @@ import torch
 from miniatures import majajhong as mini
 from synthetic_majajhong import N_IMAGES, PARTS, Place, by_part, imported, size_of
 
-pytest.importorskip("pytest_benchmark")
-
 SOME = 320
 FILTERS, ALL_FILTERS, PER_FILTER = 300, 30_000, 36
 BENCHMARKS = "majajhong.*-ownsplit"
@@ -90,7 +88,7 @@ def test_last_layer(benchmark: Any, tmp_path: Path, known: dict[str, Any]) -> No
     from benchmark_core.heads import HeadBlocks
     from benchmark_core.profiling import recording
     from benchmark_core.registry import Registry
-    from benchmark_core.specs import import_target
+    from benchmark_core.resolution import import_target
     from benchmark_core.spool import Spool
 
     model = Registry(installed=False).model(f"expansion5l:filters={ALL_FILTERS}")

@@ -15,11 +15,9 @@ from benchmark_core.arrays import Backend
 from benchmark_core.extraction import extract, wrap
 from benchmark_core.preprocessing import Preprocessing
 from benchmark_core.representation import from_spool
-from benchmark_core.specs import import_target
+from benchmark_core.resolution import import_target
 from benchmark_core.stimuli import StimulusSet
 from plugins.models.vision_transformer import BLOCKS, register_models
-
-pytest.importorskip("pytest_benchmark")
 
 N_STIMULI = 8
 ROUNDS = 3

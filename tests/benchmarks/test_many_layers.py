@@ -22,14 +22,12 @@ from benchmark_core.assembly import Responses
 from benchmark_core.extraction import extract, wrap
 from benchmark_core.preprocessing import Preprocessing
 from benchmark_core.representation import from_spool
+from benchmark_core.resolution import import_target
 from benchmark_core.ridge import PENALTIES
-from benchmark_core.specs import import_target
 from benchmark_core.splits import Fold, Splits
 from benchmark_core.stimuli import StimulusSet
 from plugins.metrics._encoding import compute
 from plugins.models.vision_transformer import BLOCKS, register_models
-
-pytest.importorskip("pytest_benchmark")
 
 N, N_TRAIN, REPETITIONS = 80, 64, 46
 REGIONS = {"V4": 88, "IT": 168}

@@ -23,7 +23,7 @@ from benchmark_core.errors import InputError
 from benchmark_core.pipeline import Numerics, Pipeline
 from benchmark_core.registry import Registry
 from benchmark_core.representation import Representation, from_spool
-from benchmark_core.specs import Resolved
+from benchmark_core.resolution import Resolved
 from benchmark_core.splits import KFold, Splits
 from benchmark_core.standardised import divided, standardised_key, training_sets_for
 from benchmark_core.stimuli import StimulusSet
@@ -133,8 +133,8 @@ def test_kernels_of_all_training_sets_come_from_one_reading() -> None:
     order = list(random(3).permutation(N))
     spool.x = spool.x[order]
     ids = [IDS[i] for i in order]
-    plain = from_spool(spool, "output", ids, key="k", backend=Backend())  # type: ignore[arg-type]
-    found = from_spool(spool, "output", ids, key="k", backend=Backend(), training_sets=TRAINING)  # type: ignore[arg-type]
+    plain = from_spool(spool, "output", ids, key="k", backend=Backend())
+    found = from_spool(spool, "output", ids, key="k", backend=Backend(), training_sets=TRAINING)
     assert spool.readings == 2
     assert np.array_equal(plain.gram(), found.gram()), "bit by bit"
     for train in TRAINING:
@@ -151,9 +151,9 @@ def test_kernels_of_all_training_sets_come_from_one_reading() -> None:
 def test_kernels_that_no_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=3 * 8 * N * N, available=2**30))
     x, _ = recording(90)
-    from_spool(Features(x), "output", IDS, key="", backend=Backend(), training_sets=TRAINING[:2])  # type: ignore[arg-type]
+    from_spool(Features(x), "output", IDS, key="", backend=Backend(), training_sets=TRAINING[:2])
     with pytest.raises(InputError, match=r"inner products of 60 stimuli \(4 kernels\) take"):
-        from_spool(Features(x), "output", IDS, key="", backend=Backend(), training_sets=TRAINING)  # type: ignore[arg-type]
+        from_spool(Features(x), "output", IDS, key="", backend=Backend(), training_sets=TRAINING)
 
 
 def test_only_a_metric_that_asks_has_training_sets() -> None:

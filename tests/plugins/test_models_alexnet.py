@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.models import AlexNet_Weights, alexnet
 
-from benchmark_core.specs import import_target
+from benchmark_core.resolution import import_target
 from benchmark_core.torch_models import HookedModel
 from plugins.models._default_weights import default_weights
 from plugins.models.alexnet import LAYERS, SOURCE, register_models

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torchvision.models import resnet50
 
 from benchmark_core.errors import MissingDataError
-from benchmark_core.specs import import_target
+from benchmark_core.resolution import import_target
 from benchmark_core.torch_models import HookedModel
 from plugins.models.barlow_twins import register_models
 

@@ -18,7 +18,7 @@ from benchmark_core.errors import InputError
 from benchmark_core.identifiers import split_identifier
 from benchmark_core.keys import representation_key
 from benchmark_core.preprocessing import Preprocessing
-from benchmark_core.specs import import_target, resolve
+from benchmark_core.resolution import import_target, resolve
 from plugins.models._dense_layer import DenseLayer
 from plugins.models._expansion_network import LAYER_5, ExpansionLayer, SpatialShuffle
 from plugins.models._filter_banks import BANKS

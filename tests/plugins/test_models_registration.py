@@ -12,7 +12,8 @@ from PIL import Image
 
 from benchmark_core import hookspecs
 from benchmark_core.preprocessing import Preprocessing
-from benchmark_core.specs import ModelSpec, import_target
+from benchmark_core.resolution import import_target
+from benchmark_core.specs import ModelSpec
 from plugins.models import (
     alexnet,
     barlow_twins,
@@ -85,7 +86,7 @@ def test_registering_imports_nothing_heavy(module: str) -> None:
 
 def test_unknown_attribute_of_the_lazy_module() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Expansion6L'"):
-        expansion.Expansion6L  # noqa: B018
+        _ = expansion.Expansion6L
 
 
 def test_pixels_are_grey_values_between_0_and_1() -> None:

@@ -11,7 +11,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from benchmark_core.errors import InputError
-from benchmark_core.specs import import_target
+from benchmark_core.resolution import import_target
 from benchmark_core.torch_models import HookedModel
 from plugins.models import _vision_transformer_networks
 from plugins.models._vision_transformer_networks import CustomViT, initial_weights

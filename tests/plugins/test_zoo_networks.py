@@ -17,7 +17,7 @@ from torch import nn
 
 from benchmark_core.errors import InputError, MissingDataError
 from benchmark_core.registry import Registry
-from benchmark_core.specs import Resolved
+from benchmark_core.resolution import Resolved
 from plugins.models import _zoo_torchvision
 from plugins.models._trained_weights import mismatch, read_tensors
 from plugins.models._zoo_network import ZooNetwork, describe_network, stages, without_numbers
@@ -109,15 +109,19 @@ def test_models_of_a_zoo(registry: Registry) -> None:
     assert registry.model("torchvision/alexnet").spec.layers(weights="none")[-1] == "features.12"
 
 
+def generator_states() -> tuple[object, ...]:
+    state: Any = np.random.get_state()  # noqa: NPY002
+    return torch.get_rng_state().tolist(), state[1].tolist(), random.getstate()
+
+
 def test_untrained_weights_are_seeded(registry: Registry) -> None:
     """Weights are those that the library draws after torch.manual_seed, and no global generator moves."""
     torch.manual_seed(5)
     reference = torchvision.models.shufflenet_v2_x0_5(weights=None).state_dict()
     torch.manual_seed(77)
-    before = torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]  # noqa: NPY002
+    before = generator_states()
     first, second = (loaded(registry.model(f"{SMALL}:weights=none,seed={s}")).module.state_dict() for s in (5, 6))
-    after = torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]  # noqa: NPY002
-    assert before == after
+    assert generator_states() == before
     assert all(torch.equal(first[name], reference[name]) for name in reference)
     assert not torch.equal(first["conv1.0.weight"], second["conv1.0.weight"])
 
