@@ -15,7 +15,7 @@ from benchmark_core.errors import ModelError
 from benchmark_core.extraction import numeric_policy, wrap
 from benchmark_core.pipeline import candidate_layers
 from benchmark_core.registry import Registry
-from benchmark_core.replicas import Batch, ChunkOutputs, Replica
+from benchmark_core.replicas import Batch, ChunkOutputs, Replica, _finite_rows
 from benchmark_core.resolution import import_target
 from benchmark_core.torch_models import HookedModel, is_convolutional, seeded_globals
 from plugins.models._expansion_network import WideExpansion5L
@@ -346,3 +346,16 @@ def test_values_that_are_not_finite_are_named_when_all_are_there() -> None:
     np.testing.assert_array_equal(chunk.values["b"].numpy(), values)
     with pytest.raises(ModelError, match=r"^layer 'b' gives values that are not finite for stimulus_id 's1', 's4'$"):
         chunk.check()
+
+
+@pytest.mark.parametrize("place", [0, 5, -1])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_row_is_finite_if_all_of_it_is(place: int, value: float) -> None:
+    """The largest numbers are; one that is not, at either end of a row or within, is found, whatever stands beside it."""
+    values = torch.full((4, 37), torch.finfo(torch.float32).max)
+    values[1] *= -1
+    values[2, place] = value
+    assert _finite_rows(values).tolist() == [True, True, False, True]
+    values[2, 20] = float("nan")
+    assert _finite_rows(values).tolist() == [True, True, False, True]
+    assert _finite_rows(torch.empty(3, 0)).tolist() == [True] * 3
