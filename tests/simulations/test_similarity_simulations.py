@@ -74,8 +74,8 @@ def test_coverage(metric: str, options: dict[str, Any], n: int, share: float, no
     assert 0.85 <= ratio <= 1.3
 
 
-@pytest.mark.parametrize("n", [25, 92])
-def test_coverage_of_rdms_of_pure_noise(n: int) -> None:
+@pytest.mark.parametrize(("stimuli", "n"), [("all", 25), ("all", 92), ("test", 92)])
+def test_coverage_of_rdms_of_pure_noise(stimuli: str, n: int) -> None:
     """Pairs independent of each other: where an uncorrected bootstrap is sqrt(3) too wide."""
     covered, errors, found = [], [], []
     ids = tuple(f"s{i:03d}" for i in range(n))
@@ -85,7 +85,7 @@ def test_coverage_of_rdms_of_pure_noise(n: int) -> None:
         noise = np.triu(random.standard_normal((n, n)), 1) + 10
         noise = np.triu(noise, 1)
         target = RDMs(ids, (noise + noise.T)[None], "A")
-        score = _rsa.compute([{"layer": layer}], target, KFold(k=5).assign(ids), n_bootstrap=300)
+        score = _rsa.compute([{"layer": layer}], target, KFold(k=5).assign(ids), stimuli=stimuli, n_bootstrap=300)
         assert score.value is not None
         assert score.ci_low is not None
         assert score.ci_high is not None
@@ -93,6 +93,6 @@ def test_coverage_of_rdms_of_pure_noise(n: int) -> None:
         errors.append(score.details["standard_error"])
         found.append(score.value)
     ratio = float(np.mean(errors) / np.std(found, ddof=1))
-    print(f"\nnoise n={n}: coverage {np.mean(covered):.3f}, SE / spread {ratio:.2f}")
+    print(f"\nnoise, {stimuli} stimuli, n={n}: coverage {np.mean(covered):.3f}, SE / spread {ratio:.2f}")
     assert 0.91 <= np.mean(covered) <= 0.995  # few stimuli: a little too wide, as the error has a floor
     assert 0.85 <= ratio <= 1.3
