@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
@@ -29,7 +29,8 @@ PluginsOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")]
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Options = ParamSpec("Options")
+Result = TypeVar("Result")
 
 
 @stage("plan")
@@ -41,11 +42,11 @@ def open_registry(plugins: list[Path] | None) -> Registry:
     return found
 
 
-def guarded(command: Command) -> Command:
+def guarded(command: Callable[Options, Result]) -> Callable[Options, Result]:
     """Turn errors into one line on stderr and the right exit status; ``--debug`` shows the traceback, too."""
 
     @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: Options.args, **kwargs: Options.kwargs) -> Result:
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = show_warning
@@ -79,7 +80,7 @@ def guarded(command: Command) -> Command:
             )
             raise typer.Exit(FAILED) from None
 
-    return wrapped  # type: ignore[return-value]
+    return wrapped
 
 
 def abandon_stdout() -> None:

@@ -148,10 +148,9 @@ def kind_of(registry: Registry, identifier: str) -> Kind:
     if is_glob(name):
         import fnmatch
 
-        for kind, shelf in (("benchmark", registry.benchmarks), ("metric", registry.metrics)):
-            if fnmatch.filter(shelf.names(), name):
-                return kind  # type: ignore[return-value]
-        return "model"
+        if fnmatch.filter(registry.benchmarks.names(), name):
+            return "benchmark"
+        return "metric" if fnmatch.filter(registry.metrics.names(), name) else "model"
     if name in registry.benchmarks.by_name:
         return "benchmark"
     if name in registry.metrics.by_name:

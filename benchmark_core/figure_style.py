@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from benchmark_core.errors import MissingDataError
@@ -18,6 +19,7 @@ from benchmark_core.errors import MissingDataError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 INSTALL = "pip install 'cortex-bench[figures]'"
 FORMATS = ("svg", "png")
@@ -49,7 +51,7 @@ FAMILIES = {
     "expansion5l-random": (PURPLE, "D"),
     "pixels": (GREY, "X"),
 }
-STYLE: Mapping[str, Any] = {
+STYLE: Mapping[RcKeyType, Any] = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib
     "font.size": TEXT,
     "axes.labelsize": TEXT,
@@ -84,7 +86,7 @@ def require_matplotlib() -> None:
         If it is not, with the command that installs it.
     """
     try:
-        import matplotlib  # noqa: F401
+        import_module("matplotlib")
     except ImportError:
         raise MissingDataError(f"figures need matplotlib, which is not installed; install it with: {INSTALL}") from None
 
@@ -96,7 +98,7 @@ def style() -> Iterator[None]:
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(dict(STYLE))  # type: ignore[arg-type]
+        matplotlib.rcParams.update(dict(STYLE))
         yield
 
 

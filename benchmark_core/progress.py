@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from benchmark_core.pipeline import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
 @contextmanager
@@ -28,7 +32,7 @@ def progress_display() -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, object] = {}
+        tasks: dict[str, TaskID] = {}
         reached = 0
 
         def show(what: str, done: int, total: int) -> None:
@@ -39,6 +43,6 @@ def progress_display() -> Iterator[Progress]:
                 tasks.clear()
                 tasks[what] = bars.add_task(what, total=total)
             reached = done
-            bars.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
+            bars.update(tasks[what], completed=done, total=total)
 
         yield show

@@ -18,14 +18,11 @@ import numpy as np
 from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError, ModelError
 from benchmark_core.kernel_sums import KernelSums
-from benchmark_core.standardised import TrainingSets, divided, standardise_held, standardised_key
+from benchmark_core.standardised import Blocks, TrainingSets, divided, standardise_held, standardised_key
 from benchmark_core.stimuli import name_ids
 
 if TYPE_CHECKING:
-    from benchmark_core.heads import HeadBlocks
-    from benchmark_core.joined_spool import JoinedSpool
     from benchmark_core.spectral import Decomposition
-    from benchmark_core.spool import Spool
 
 
 @dataclass(eq=False)
@@ -285,7 +282,7 @@ class Representation:
 
 
 def from_spool(
-    spool: Spool | JoinedSpool | HeadBlocks,
+    spool: Blocks,
     layer: str,
     stimulus_ids: Sequence[str],
     *,
@@ -314,7 +311,7 @@ def from_spool(
 
 
 def prefixes_from_spool(
-    spool: Spool | JoinedSpool | HeadBlocks,
+    spool: Blocks,
     layer: str,
     stimulus_ids: Sequence[str],
     *,

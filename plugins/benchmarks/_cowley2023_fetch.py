@@ -19,7 +19,7 @@ def fetch(
     *,
     files: Mapping[str, RemoteFile] = PUBLISHED,
     sessions: Sequence[Session] = SESSIONS,
-    patience: Patience = Patience(),  # noqa: B008 (frozen)
+    patience: Patience = Patience(),
 ) -> list[str]:
     """Download the published files at the pinned commit and import them.
 

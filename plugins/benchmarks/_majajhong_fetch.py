@@ -18,7 +18,7 @@ def fetch(
     base_url: str | None = None,
     *,
     files: Mapping[str, RemoteFile] = PUBLISHED,
-    patience: Patience = Patience(),  # noqa: B008 (frozen)
+    patience: Patience = Patience(),
 ) -> list[str]:
     """Download the public files, check their SHA-1, and import them.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,9 +188,9 @@ def _labels(table: Table, recording: Recording) -> dict[str, dict[str, str]]:
     return labels
 
 
-def _extra(responses: Responses, roles: Mapping[str, Mapping[str, str]], recorded_ids: object) -> dict[str, Any]:
+def _extra(responses: Responses, roles: Mapping[str, Mapping[str, str]], recorded_ids: Iterable[str]) -> dict[str, Any]:
     """Return what the manifest keeps beside the hashes of the whole."""
-    extra: dict[str, Any] = {"import_version": IMPORT_VERSION, "recorded_neuroid_ids": list(recorded_ids)}  # type: ignore[call-overload]
+    extra: dict[str, Any] = {"import_version": IMPORT_VERSION, "recorded_neuroid_ids": list(recorded_ids)}
     if DEMO in roles:
         extra["demo_target_hash"] = responses.at([i for i, role in roles[DEMO].items() if role]).hash
     return extra

@@ -157,12 +157,14 @@ def _stratified(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Return positions to fit on and to test on, in folds with equal shares of every category."""
     labels = [label_of[i] for i in ids]
-    if groups is None:
-        return StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(ids, labels)  # type: ignore[no-any-return]
-    of_ids = [groups[i] for i in ids]
-    if len(set(of_ids)) < n_folds:
+    of_ids = None if groups is None else [groups[i] for i in ids]
+    if of_ids is not None and len(set(of_ids)) < n_folds:
         raise InputError(f"{len(set(of_ids))} groups of stimuli cannot be split into {n_folds} folds")
-    return StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(ids, labels, of_ids)  # type: ignore[no-any-return]
+    kind = StratifiedKFold if of_ids is None else StratifiedGroupKFold
+    folds: Iterator[tuple[np.ndarray, np.ndarray]] = kind(n_folds, shuffle=True, random_state=seed).split(
+        ids, labels, of_ids
+    )
+    return folds
 
 
 @dataclass

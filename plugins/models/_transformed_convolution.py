@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -114,8 +114,8 @@ def toom_cook(outputs: int, kernel: int, points: Sequence[str]) -> Transform:
     )
 
 
-def _floats(rows: object) -> np.ndarray:
-    return np.array([[float(value) for value in row] for row in rows])  # type: ignore[attr-defined]
+def _floats(rows: Iterable[Iterable[Fraction]]) -> np.ndarray:
+    return np.array([[float(value) for value in row] for row in rows])
 
 
 def _inverse(matrix: list[list[Fraction]]) -> list[list[Fraction]]:

@@ -77,7 +77,8 @@ def build_with(name: str, tag: str | None, tensors: dict[str, Tensor]) -> nn.Mod
         network.load_state_dict(tensors, strict=True)
         return network
     with _instead_of_download(tensors):
-        return get_model(name, weights=found)  # type: ignore[no-any-return]
+        loaded: nn.Module = get_model(name, weights=found)
+    return loaded
 
 
 def _weights(name: str, tag: str | None) -> Any:
