@@ -149,7 +149,8 @@ class FakeCupy(ModuleType):
 
     def __init__(self, failure: Exception | None) -> None:
         super().__init__("cupy")
-        self.failure, self.used = failure, []  # type: ignore[var-annotated]
+        self.failure = failure
+        self.used: list[int] = []
         self.cuda = SimpleNamespace(Device=lambda index: nullcontext(self.used.append(index)))
         self.linalg = SimpleNamespace(eigh=self.eigh)
         self.eye = np.eye

@@ -38,7 +38,9 @@ def test_all_chunks_are_written(tmp_path: Path, threads: int) -> None:
         for chunk in (3, 0, 1, 5, 4, 2):
             writer.put(outputs(chunk))
     elapsed = time.perf_counter() - started
-    assert Spool.open(tmp_path / "s", N, ["a"]).absent() == []  # type: ignore[union-attr]
+    opened = Spool.open(tmp_path / "s", N, ["a"])
+    assert opened is not None
+    assert opened.absent() == []
     (_, block), *_ = spool.blocks("a")
     np.testing.assert_array_equal(block[:, 0], np.arange(N) // ROWS)
     assert 0 < spool.seconds <= elapsed  # times of chunks add up to the whole, threads or not

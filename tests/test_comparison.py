@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,11 @@ def scores_of(values: list[float], seed: int = 0, n: int = 1000, common: float =
     }
 
 
+def resamples_of(score: Score) -> np.ndarray:
+    assert score.resamples is not None
+    return score.resamples
+
+
 def test_differences_are_paired() -> None:
     scores = scores_of([0.40, 0.43])
     (found,) = compare(scores).differences
@@ -49,7 +55,7 @@ def test_max_t_by_loops(values: list[float], seed: int) -> None:
     """Adjusted p values and the best set, written out; and what always holds."""
     scores = scores_of(values, seed, n=200)
     comparison = compare(scores)
-    centred = {name: score.resamples - score.resamples.mean() for name, score in scores.items()}  # type: ignore[union-attr]
+    centred = {name: resamples_of(score) - resamples_of(score).mean() for name, score in scores.items()}
     pairs = list(itertools.combinations(comparison.names, 2))
     errors = {(a, b): (centred[a] - centred[b]).std(ddof=1) for a, b in pairs}
     largest = np.max([np.abs(centred[a] - centred[b]) / errors[a, b] for a, b in pairs], axis=0)
@@ -75,7 +81,7 @@ def test_order_of_the_scores_does_not_matter() -> None:
 
 def test_equal_predictions_cannot_be_told_apart() -> None:
     one = scores_of([0.4])["m0"]
-    rounded = dataclasses.replace(one, value=0.4 + 1e-12, resamples=one.resamples * (1 + 1e-9))  # type: ignore[operator]
+    rounded = dataclasses.replace(one, value=0.4 + 1e-12, resamples=resamples_of(one) * (1 + 1e-9))
     comparison = compare({"a": one, "b": one, "c": rounded})
     assert [(d.p, d.p_adjusted) for d in comparison.differences] == [(1.0, 1.0)] * 3
     assert len(comparison.best_set) == 3
@@ -105,7 +111,7 @@ def test_a_single_score_is_the_best() -> None:
 
 def test_resamples_without_a_value_are_left_out_of_all() -> None:
     scores = scores_of([0.4, 0.41])
-    holes = scores["m0"].resamples.copy()  # type: ignore[union-attr]
+    holes = resamples_of(scores["m0"]).copy()
     holes[:50] = np.nan
     comparison = compare(scores | {"m0": dataclasses.replace(scores["m0"], resamples=holes)})
     assert comparison.n_resamples == 950
@@ -123,10 +129,10 @@ def test_resamples_without_a_value_are_left_out_of_all() -> None:
         ({"value": None}, "m1 has no score"),
     ],
 )
-def test_what_cannot_be_compared(changed: dict[str, object], message: str) -> None:
+def test_what_cannot_be_compared(changed: dict[str, Any], message: str) -> None:
     scores = scores_of([0.5, 0.4])
     with pytest.raises(InputError, match=message):
-        compare(scores | {"m1": dataclasses.replace(scores["m1"], **changed)})  # type: ignore[arg-type]
+        compare(scores | {"m1": dataclasses.replace(scores["m1"], **changed)})
 
 
 def test_bad_arguments() -> None:

@@ -19,7 +19,7 @@ from torch import nn
 from benchmark_core import extraction as room
 from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError, MissingDataError, ModelError
-from benchmark_core.extraction import check_disk, cut, extract, numeric_policy, probe, wrap
+from benchmark_core.extraction import Precision, check_disk, cut, extract, numeric_policy, probe, wrap
 from benchmark_core.preprocessing import Preprocessing
 from benchmark_core.replicas import Replica
 from benchmark_core.representation import from_spool
@@ -185,8 +185,9 @@ def test_global_generators_are_left_alone(stimuli: StimulusSet, tmp_path: Path) 
 def test_the_numeric_policy_is_put_back() -> None:
     flags = torch.backends.cuda.matmul, torch.backends.cudnn
     before = [flag.allow_tf32 for flag in flags]
-    for precision, allowed in (("exact", False), ("fast", True)):
-        with numeric_policy(precision):  # type: ignore[arg-type]
+    policies: dict[Precision, bool] = {"exact": False, "fast": True}
+    for precision, allowed in policies.items():
+        with numeric_policy(precision):
             assert [flag.allow_tf32 for flag in flags] == [allowed, allowed]
             assert torch.is_inference_mode_enabled()
         assert [flag.allow_tf32 for flag in flags] == before

@@ -11,7 +11,7 @@ import torch
 from toy import make_toy_world
 
 from benchmark_core.arrays import Backend
-from benchmark_core.extraction import numeric_policy
+from benchmark_core.extraction import Precision, numeric_policy
 from benchmark_core.registry import Registry
 from benchmark_core.representation import from_spool
 from plugins.models._expansion_network import Expansion5L, ExpansionLayer
@@ -74,8 +74,8 @@ def test_trunk() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "filters", "n_rows"), [("fast", 3, 2), ("exact", 20, 3)])
-def test_pass_1(tmp_path: Path, precision: str, filters: int, n_rows: int) -> None:
-    rows = gpu_extraction.pass_1("cpu", precision, filters, 3, tmp_path, 64, **gpu_extraction.NARROW)  # type: ignore[arg-type]
+def test_pass_1(tmp_path: Path, precision: Precision, filters: int, n_rows: int) -> None:
+    rows = gpu_extraction.pass_1("cpu", precision, filters, 3, tmp_path, 64, **gpu_extraction.NARROW)
     assert len(rows) == n_rows
     assert all(row.keys() >= HEAD for row in rows)
     assert not (tmp_path / "spool").exists()
@@ -86,7 +86,7 @@ def test_pass_1(tmp_path: Path, precision: str, filters: int, n_rows: int) -> No
 def test_kernel(backend: Backend, exact: bool, tolerance: float) -> None:
     row, made = gpu_products.kernel(backend, exact, 40, 9000, rate_size=64)
     blocks = gpu_products.MadeUpBlocks(40, 9000)
-    expected = from_spool(blocks, "layer", made.stimulus_ids, key="", backend=Backend()).gram()  # type: ignore[arg-type]
+    expected = from_spool(blocks, "layer", made.stimulus_ids, key="", backend=Backend()).gram()
     np.testing.assert_allclose(made.gram(), expected, rtol=0, atol=tolerance * np.abs(expected).max())
     assert row["tflops"] > 0
 
@@ -122,8 +122,9 @@ def test_only_products_are_rounded() -> None:
     generator = torch.Generator().manual_seed(1)
     x, w, b = (torch.randn(s, generator=generator) for s in ((5, 30), (7, 30), (7,)))
     expected = torch.nn.functional.linear(round_to_tf32(x), round_to_tf32(w), b)
+    precision: Precision
     for precision in ("exact", "fast"):
-        with numeric_policy(precision), TF32Products():  # type: ignore[arg-type]
+        with numeric_policy(precision), TF32Products():
             assert torch.equal(torch.nn.functional.linear(x, w, b), expected)
             assert torch.equal(x * 1.0001 + 1, x * 1.0001 + 1)
             assert not torch.equal(x.clone() * w[:5], round_to_tf32(x) * round_to_tf32(w[:5]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -14,11 +16,11 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), m
 
 
 @given(st.dictionaries(NAMES, st.one_of(st.just(""), NAMES), min_size=1, max_size=12), st.randoms())
-def test_order_of_stimuli_is_irrelevant(labels: dict[str, str], random: object) -> None:
+def test_order_of_stimuli_is_irrelevant(labels: dict[str, str], random: Random) -> None:
     if not any(labels.values()):
         labels = {**labels, "one": "category"}
     items = list(labels.items())
-    random.shuffle(items)  # type: ignore[attr-defined]
+    random.shuffle(items)
     given_order = Labels(tuple(labels), tuple(labels.values()))
     shuffled = Labels(tuple(i for i, _ in items), tuple(label for _, label in items))
     assert shuffled.stimulus_ids == given_order.stimulus_ids == tuple(sorted(labels))

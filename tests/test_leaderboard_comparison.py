@@ -216,7 +216,12 @@ def test_damaged_numbers_and_missing_files(tmp_path: Path) -> None:
 def test_the_command(tmp_path: Path) -> None:
     write_csv(leaderboard(RECORDS), tmp_path / "leaderboard.csv")
     before = (tmp_path / "leaderboard.csv").read_bytes()
-    for record in changed(lambda r: (set_score(r), r.update(metric_version="2"))):  # type: ignore[arg-type, return-value]
+
+    def of_a_newer_metric(record: dict[str, Any]) -> None:
+        set_score(record)
+        record["metric_version"] = "2"
+
+    for record in changed(of_a_newer_metric):
         write_record(tmp_path / "records", record)
     options = ["leaderboard", "--records", str(tmp_path / "records"), "--compare", str(tmp_path / "leaderboard.csv")]
     result = CliRunner().invoke(app, options)

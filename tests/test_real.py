@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def _at_home(v4: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(v4 / "cache"))
 
 
-def bench(*arguments: str) -> dict[str, dict[str, object]]:
+def bench(*arguments: str) -> dict[str, dict[str, Any]]:
     """Run ``bench run --json`` and return the results by benchmark."""
     result = CliRunner().invoke(app, ["run", "--json", *arguments])
     assert result.exit_code == 0, result.output
@@ -53,7 +54,7 @@ def test_pixels_on_v4_agree_with_scikit_learn() -> None:
     splits: Splits = benchmark.splits(stimuli)
     pixels = np.array([np.asarray(stimuli.image(i).convert("L").resize((56, 56), 2)).ravel() for i in range(640)]) / 255
     measured = responses.averages()
-    (alphas,) = result["details"]["alphas"].values()  # type: ignore[index]
+    (alphas,) = result["details"]["alphas"].values()
     r = np.zeros((5, 50))
     for k, (fold, alpha) in enumerate(zip(splits.folds, alphas, strict=True)):
         train, test = stimuli.index(fold.train), stimuli.index(fold.test)
@@ -61,7 +62,7 @@ def test_pixels_on_v4_agree_with_scikit_learn() -> None:
         r[k] = [np.corrcoef(predicted[:, j], measured[test][:, j])[0, 1] for j in range(50)]
     assert result["r_neuroid"] == pytest.approx(r.mean(), abs=1e-5)
     assert result["r_neuroid_median"] == pytest.approx(np.median(r.mean(axis=0)), abs=1e-5)
-    subject = result["subjects"]["PE"]  # type: ignore[index]
+    subject = result["subjects"]["PE"]
     explained = np.sum(np.sign(r.mean(axis=0)) * r.mean(axis=0) ** 2)
     assert subject["score_uncorrected"] == pytest.approx(explained / np.sum(subject["reliability"]), abs=1e-5)
     assert min(alphas) > 1e-10
@@ -69,8 +70,8 @@ def test_pixels_on_v4_agree_with_scikit_learn() -> None:
 
 def test_reliability_of_v4_is_that_of_its_split_halves() -> None:
     result = bench("--model", "pixels", "--benchmark", "cowley2023.V4")["cowley2023.V4"]
-    assert result["details"]["ceiling_median"] == pytest.approx(0.76, abs=0.02)  # type: ignore[index]
-    assert result["ceiling"] == pytest.approx(result["details"]["ceiling_split_half"], abs=0.01)  # type: ignore[index]
+    assert result["details"]["ceiling_median"] == pytest.approx(0.76, abs=0.02)
+    assert result["ceiling"] == pytest.approx(result["details"]["ceiling_split_half"], abs=0.01)
 
 
 def test_averages_alone_have_no_ceiling() -> None:
@@ -79,7 +80,7 @@ def test_averages_alone_have_no_ceiling() -> None:
     for result in results.values():
         assert result["ceiling"] is None
         # Without a ceiling the denominator is the number of neuroids.
-        (subject,) = result["subjects"].values()  # type: ignore[attr-defined]
+        (subject,) = result["subjects"].values()
         r = np.array(subject["r"])
         assert subject["score_uncorrected"] == pytest.approx(np.mean(np.sign(r) * r**2), abs=1e-9)
-        assert 0 < result["ci_low"] < result["score"] < result["ci_high"] < 0.3  # type: ignore[operator]
+        assert 0 < result["ci_low"] < result["score"] < result["ci_high"] < 0.3

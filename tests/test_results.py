@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,7 @@ def test_an_identifier_is_no_glob_of_characters() -> None:
 
 
 @pytest.mark.parametrize("change", [lambda b: b.filter(modle="pixels"), lambda b: b.sort("modle")])
-def test_an_unknown_column_is_named(board: Leaderboard, change) -> None:  # type: ignore[no-untyped-def]
+def test_an_unknown_column_is_named(board: Leaderboard, change: Callable[[Leaderboard], object]) -> None:
     with pytest.raises(InputError, match=r"no column 'modle'. Did you mean model"):
         change(board)
 

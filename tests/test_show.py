@@ -83,6 +83,7 @@ def test_who_it_cannot_be_told_from_is_what_comparing_says(entries: list[Any]) -
         and e.row["model"] in ("expansion5l", "expansion5l-256", "expansion5l:filters=300", "pixels")
     }
     comparison = compare({name: mean_score([e.record]) for name, e in of.items()})
+    n_others = 0
     for name, entry in of.items():
         found = not_told_from(entry, list(of.values()))
         assert found is not None
@@ -96,7 +97,8 @@ def test_who_it_cannot_be_told_from_is_what_comparing_says(entries: list[Any]) -
         for other in found["others"]:
             assert other["difference"] == pytest.approx(entry.row["score"] - of[other["model"]].row["score"])
             assert other["ci_low"] < other["difference"] < other["ci_high"]
-    assert any(not_told_from(e, list(of.values()))["others"] for e in of.values())  # type: ignore[index]
+        n_others += len(found["others"])
+    assert n_others > 0
     assert not_told_from(of["pixels"], [of["pixels"]]) is None
 
 

@@ -47,7 +47,7 @@ def kernel(
     blocks, ids, made = MadeUpBlocks(n, n_features), [f"{i:05d}" for i in range(n)], []
 
     def reduce() -> None:
-        made[:] = [from_spool(blocks, "layer", ids, key="", backend=backend, exact=exact)]  # type: ignore[arg-type]
+        made[:] = [from_spool(blocks, "layer", ids, key="", backend=backend, exact=exact)]
 
     taken = seconds(backend.device, reduce, rounds=1, warm_up=n_features <= 108_000)
     rate = product_rate(backend.device, torch.float64 if exact else torch.float32, fast=not exact, n=rate_size)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark_core.arrays import Backend
+from benchmark_core.arrays import Backend, BackendName
 from benchmark_core.extraction import numeric_policy
 from benchmark_core.provenance import device_name
 
@@ -28,12 +28,12 @@ def gpu() -> str:
     return "cuda:0"
 
 
-def gpu_backend(name: str) -> Backend:
+def gpu_backend(name: BackendName) -> Backend:
     """Return a backend on the first GPU, or skip the test."""
     device = gpu()
     if name == "cupy":
         pytest.importorskip("cupy", reason="cupy is not installed")
-    return Backend(name, device)  # type: ignore[arg-type]
+    return Backend(name, device)
 
 
 def synchronize(device: str) -> None:

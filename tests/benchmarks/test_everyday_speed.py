@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 from toy import make_toy_world
 
-pytest.importorskip("pytest_benchmark")
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 N_CELLS = 50
 MAIN = "from benchmark_core.cli import main; main()"

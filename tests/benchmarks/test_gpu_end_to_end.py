@@ -10,8 +10,6 @@ import gpu_precision
 import pytest
 from gpu_timing import gpu, kept
 
-pytest.importorskip("pytest_benchmark")
-
 
 @pytest.mark.gpu
 @pytest.mark.timeout(3600)

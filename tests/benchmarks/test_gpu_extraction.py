@@ -11,7 +11,6 @@ from gpu_timing import gpu, kept
 
 from benchmark_core.extraction import Precision
 
-pytest.importorskip("pytest_benchmark")
 pytestmark = pytest.mark.gpu
 
 

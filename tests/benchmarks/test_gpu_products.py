@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 from gpu_timing import gpu_backend, kept
 
-from benchmark_core.arrays import Backend
+from benchmark_core.arrays import Backend, BackendName
 from benchmark_core.representation import from_spool
-
-pytest.importorskip("pytest_benchmark")
 
 
 @pytest.mark.gpu
@@ -20,7 +18,7 @@ pytest.importorskip("pytest_benchmark")
 @pytest.mark.parametrize("name", ["torch", "cupy"])
 @pytest.mark.parametrize("exact", [True, False], ids=["float64", "single"])
 @pytest.mark.parametrize("n_features", [108_000, 1_080_000])
-def test_kernel(benchmark: Any, name: str, exact: bool, n_features: int) -> None:
+def test_kernel(benchmark: Any, name: BackendName, exact: bool, n_features: int) -> None:
     """3200 stimuli: TFLOP/s, share of the device's own product rate."""
     backend = gpu_backend(name)
     kept(benchmark, lambda: [gpu_products.kernel(backend, exact, n_features=n_features)[0]])
@@ -29,11 +27,11 @@ def test_kernel(benchmark: Any, name: str, exact: bool, n_features: int) -> None
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["torch", "cupy"])
 @pytest.mark.parametrize(("exact", "tolerance"), [(True, 1e-12), (False, 1e-3)], ids=["float64", "single"])
-def test_kernels_are_those_of_the_cpu(name: str, exact: bool, tolerance: float) -> None:
+def test_kernels_are_those_of_the_cpu(name: BackendName, exact: bool, tolerance: float) -> None:
     """What is timed is right."""
     _, made = gpu_products.kernel(gpu_backend(name), exact, 300, 9000, rate_size=256)
     blocks, ids = gpu_products.MadeUpBlocks(300, 9000), made.stimulus_ids
-    expected = from_spool(blocks, "layer", ids, key="", backend=Backend()).gram()  # type: ignore[arg-type]
+    expected = from_spool(blocks, "layer", ids, key="", backend=Backend()).gram()
     np.testing.assert_allclose(made.gram(), expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 

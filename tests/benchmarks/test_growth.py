@@ -19,8 +19,6 @@ import pytest
 from growth_stages import curve
 from scipy import stats
 
-pytest.importorskip("pytest_benchmark")
-
 CURVES: dict[str, tuple[str, Sequence[int]]] = {
     "extraction_n": ("stimuli", (32, 64, 128, 256, 512, 1024)),
     "extraction_layers": ("layers of 8192 features", (1, 2, 4, 8, 16, 32)),

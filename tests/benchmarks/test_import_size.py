@@ -13,8 +13,6 @@ import pandas as pd
 import pytest
 from miniatures import majajhong as mini
 
-pytest.importorskip("pytest_benchmark")
-
 # In a process of its own, whose peak is that of the import alone.
 IMPORT = """
 import json, resource, sys, time

@@ -21,8 +21,6 @@ from benchmark_core.arrays import Backend
 from benchmark_core.representation import from_spool
 from benchmark_core.spool import BLOCK, Spool
 
-pytest.importorskip("pytest_benchmark")
-
 N, P, ROUNDS = 3200, 108_000, 3
 
 
@@ -58,7 +56,7 @@ def test_share_of_the_product_rate(benchmark: Any, tmp_path: Path, precision: st
     def kernel() -> None:
         watch = Stopwatch()
         blocks = InTurns(spool, dtype, watch)
-        watch("all", lambda: from_spool(blocks, "layer", ids, key="", backend=Backend(), exact=exact))  # type: ignore[arg-type]
+        watch("all", lambda: from_spool(blocks, "layer", ids, key="", backend=Backend(), exact=exact))
         watches.append(watch.spent)
 
     benchmark.pedantic(kernel, rounds=ROUNDS)

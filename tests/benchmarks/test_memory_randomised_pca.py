@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("pytest_benchmark")
-
 CODE = """
 import json, resource, sys, time
 import numpy as np

@@ -24,8 +24,6 @@ from benchmark_core.splits import Fold, Splits
 from benchmark_core.spool import Spool
 from plugins.metrics._encoding import compute
 
-pytest.importorskip("pytest_benchmark")
-
 N, N_TRAIN, REPETITIONS = 3200, 2560, 46
 REGIONS = {"V4": 88, "IT": 168}
 IDS = tuple(f"{i:04d}" for i in range(N))

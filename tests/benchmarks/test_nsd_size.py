@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from miniatures import nsd_full_size
 
-pytest.importorskip("pytest_benchmark")
 pytestmark = pytest.mark.slow
 
 # In processes of their own, whose peaks are those of one step each.

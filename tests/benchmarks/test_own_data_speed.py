@@ -15,8 +15,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("pytest_benchmark")
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

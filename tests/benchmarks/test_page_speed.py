@@ -20,7 +20,6 @@ LIMIT = 0.2
 
 @pytest.mark.parametrize("column", ["score", "model"])
 def test_sort_two_thousand_rows(benchmark: Any, tmp_path: Path, column: str) -> None:
-    pytest.importorskip("selenium")
     path = tmp_path / "many.html"
     write_html(leaderboard_entries(many(2000), []), path)
     driver = chromium.start(tmp_path / "profile")

@@ -13,8 +13,6 @@ from benchmark_core.resampling import resample_counts
 from plugins.metrics._neuroid_resampling import NeuroidDraws
 from plugins.metrics._predictivity import FoldPredictions, _resample
 
-pytest.importorskip("pytest_benchmark")
-
 N, M, RESAMPLES = 872, 8000, 1000
 
 

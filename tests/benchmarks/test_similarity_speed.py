@@ -11,8 +11,6 @@ from benchmark_core import KFold, Responses
 from benchmark_core.representation import Representation
 from plugins.metrics import _cka, _rsa
 
-pytest.importorskip("pytest_benchmark")
-
 
 def world(n: int) -> tuple[Representation, Responses]:
     """Return a layer of 5000 features and averages of 50 neuroids."""

@@ -20,8 +20,6 @@ from benchmark_core.ridge import PENALTIES, penalty_criteria, predicted_deviatio
 from benchmark_core.spectral import decompose
 from benchmark_core.spool import Spool
 
-pytest.importorskip("pytest_benchmark")
-
 BACKENDS = [
     pytest.param(Backend("numpy", "cpu"), id="numpy-cpu"),
     pytest.param(Backend("torch", "cpu"), id="torch-cpu"),
@@ -33,11 +31,12 @@ BACKENDS = [
 def available(backend: Backend) -> Backend:
     """Return the backend, or skip where it cannot run."""
     if backend.device != "cpu":
-        torch = pytest.importorskip("torch")
+        import torch
+
         if not torch.cuda.is_available():
             pytest.skip("no CUDA device")
     if backend.name == "cupy":
-        pytest.importorskip("cupy")
+        pytest.importorskip("cupy", reason="cupy is not installed")
     return backend
 
 
@@ -90,5 +89,8 @@ def test_ridge_scikit_learn(benchmark: Any) -> None:
 
     random = np.random.default_rng(0)
     features, responses = random.normal(size=(3200, 4000)), random.normal(size=(2560, 256))
-    fitted = lambda: RidgeCV(alphas=PENALTIES).fit(features[:2560], responses).predict(features[2560:])  # noqa: E731
+
+    def fitted() -> np.ndarray:
+        return np.asarray(RidgeCV(alphas=PENALTIES).fit(features[:2560], responses).predict(features[2560:]))
+
     assert benchmark.pedantic(fitted, rounds=1).shape == (640, 256)

@@ -21,8 +21,6 @@ from torch import Tensor
 from plugins.models import _expansion_network as network
 from plugins.models._transformed_convolution import choose
 
-pytest.importorskip("pytest_benchmark")
-
 ROUNDS = 2
 LAYERS = {
     "layer2": ((1000, 108, 7, 7), 111, 2, 2),

@@ -20,8 +20,6 @@ from benchmark_core.representation import Representation
 from benchmark_core.stimuli import StimulusSet
 from benchmark_core.store import Store
 
-pytest.importorskip("pytest_benchmark")
-
 FILTERS = (3, 30, 300, 3000, 30_000)  # the published sweep: 108 to 1 080 000 features
 MOST_GB = 4.0
 

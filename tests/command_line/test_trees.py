@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from miniatures.places import LABELS, TRAINING, made_up, write_places
 from PIL import Image
 
 from benchmark_core import datasets
+from benchmark_core.labels import Labels
 from plugins.benchmarks import places, scenes15
 
 CATEGORIES = ("coast", "forest", "street")
@@ -39,7 +41,7 @@ def layout(tmp_path: Path) -> Path:
     return write_places(tmp_path / "mine" / "places")
 
 
-def score_of(bench: Bench, benchmark: str, *options: str) -> dict[str, object]:
+def score_of(bench: Bench, benchmark: str, *options: str) -> dict[str, Any]:
     done = bench("run", "--model", "toy-pixels", "--benchmark", benchmark, "--json", *options)
     assert done.status == 0, done
     (result,) = done.results
@@ -59,8 +61,8 @@ def test_scenes15_is_imported_verified_and_scored(bench: Bench, source: Path) ->
     assert "30 stimuli, 3 categories" in bench("data", "list").stdout
     result = score_of(bench, "scenes15.test")
     assert (result["n_stimuli"], result["n_neuroids"], result["metric"]) == (15, None, "classification")
-    assert result["score"] > 0.6, "three patterns with noise"  # type: ignore[operator]
-    assert result["details"]["components_used"] == 14  # type: ignore[index]
+    assert result["score"] > 0.6, "three patterns with noise"
+    assert result["details"]["components_used"] == 14
     text = bench("run", "--model", "toy-pixels", "--benchmark", "scenes15.test").stdout
     assert "recorded" in text
     assert "no ceiling" not in text, "an accuracy needs none"
@@ -83,20 +85,22 @@ def test_places_is_imported_and_scored(bench: Bench, layout: Path) -> None:
     assert done.status == 0, done
     stimuli = datasets.load_stimuli(places.DATASET, "val")
     target = datasets.load_target(places.DATASET, "val")
-    label_of = dict(zip(target.stimulus_ids, target.labels, strict=True))  # type: ignore[union-attr]
+    assert isinstance(target, Labels)
+    label_of = dict(zip(target.stimulus_ids, target.labels, strict=True))
     for line in (layout / "places365_val.txt").read_text().splitlines():
         name, label = line.split()
         assert label_of[f"val/{name}"] == label
     trained = [i for i in stimuli.stimulus_ids if i.startswith("train/")]
     assert len(trained) == 20
     assert {label_of[i] for i in trained} == {""}, "components need no labels"
-    split = places.register_benchmarks()
-    (fold,) = next(iter(split)).splits(stimuli).folds  # type: ignore[operator]
+    splits = next(iter(places.register_benchmarks())).splits
+    assert callable(splits)
+    (fold,) = splits(stimuli).folds
     assert set(fold.train) == set(trained)
     assert bench("data", "verify", "places").status == 0
     result = score_of(bench, "places.val")
-    assert result["score"] > 0.6  # type: ignore[operator]
-    assert result["details"]["n_categories"] == 4  # type: ignore[index]
+    assert result["score"] > 0.6
+    assert result["details"]["n_categories"] == 4
 
 
 @pytest.mark.real
@@ -126,7 +130,7 @@ def test_a_tree_of_ones_own(bench: Bench, tmp_path: Path, splits: tuple[str, ...
     assert f"birds.{kind}" in bench("list", "benchmarks").stdout
     result = score_of(bench, f"birds.{kind}")
     assert result["n_stimuli"] == 18
-    assert result["score"] > 0.6  # type: ignore[operator]
+    assert result["score"] > 0.6
     assert bench("data", "verify", "birds").stdout == "birds: whole\n"
     # Another import under the same name replaces it.
     (source / splits[-1] / "coast" / "000.jpg").write_bytes(made_up(0, 999))

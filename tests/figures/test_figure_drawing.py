@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 
+import matplotlib
 import numpy as np
 import pytest
 from made_up import every_kind, record
@@ -30,7 +31,6 @@ from benchmark_core.figures import FIGURES, FigureSpec, draw, make_tables, width
 from benchmark_core.published import Published
 from benchmark_core.registry import Registry
 
-matplotlib = pytest.importorskip("matplotlib")
 SPECS = {spec.name: spec for spec in FIGURES}
 Drawn = tuple[FigureSpec, FigureTable, str]
 

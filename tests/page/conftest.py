@@ -35,7 +35,6 @@ def many_page(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Start Chromium, or skip the test."""
-    pytest.importorskip("selenium")
     driver = chromium.start(tmp_path_factory.mktemp("profile"))
     if driver is None:
         pytest.skip("no chromium and chromedriver on the PATH (or in BENCH_CHROMIUM, BENCH_CHROMEDRIVER)")

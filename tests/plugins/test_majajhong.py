@@ -79,9 +79,9 @@ def test_trials_keep_their_order(home: Path, layouts: Path) -> None:
     responses = datasets.load_responses(DATASET, "V4")
     columns = [i for s in ("Chabo", "Tito") for i in WORLD.rows(s, "V4")]
     assert responses.values.shape == (N, 5, 5)
-    for p, row in WORLD.presentations.iterrows():
+    for trial, (_, row) in zip(WORLD.trials, WORLD.presentations.iterrows(), strict=True):
         i = responses.stimulus_ids.index(row["image_id"])
-        assert np.array_equal(responses.values[i, row["repetition"]], WORLD.trials[int(p), columns])  # type: ignore[call-overload]
+        assert np.array_equal(responses.values[i, row["repetition"]], trial[columns])
     repetitions = np.isfinite(responses.values[:, :, 0]).sum(axis=1)
     variation = dict(zip(WORLD.stimuli["image_id"], WORLD.stimuli["variation"], strict=True))
     assert repetitions.tolist() == [3 if variation[i] == 0 else 5 for i in responses.stimulus_ids]
@@ -178,7 +178,9 @@ def test_ids_may_come_later_and_stay(home: Path, layouts: Path) -> None:
         benchmark("IT-demo").stimuli()
     assert "majajhong/IT: added the ids of 'split' and the ids of 'demo'" in take(layouts / "ids")
     assert len(benchmark("IT").splits(benchmark("IT").stimuli()).folds[0].test) == N // 4
-    assert benchmark("IT-demo").target_hash() == benchmark("IT-demo").target().hash  # type: ignore[misc]
+    demo = benchmark("IT-demo")
+    assert demo.target_hash is not None
+    assert demo.target_hash() == demo.target().hash
     assert datasets.target_hash(DATASET, "IT") == before
     assert datasets.verify(DATASET) == []
     assert all("already imported" in line for line in take(layouts / "older") if line.startswith("majajhong/"))

@@ -92,7 +92,7 @@ def test_mean_over_subjects_on_all_stimuli() -> None:
 )
 def test_other_distances_and_comparisons(distance: str, compare: Any) -> None:
     result = score(distance=distance, compare=compare)
-    model = squareform(pdist(SIGNAL, distance))  # type: ignore[call-overload]
+    model = squareform(pdist(SIGNAL, distance))
     expected = [compare_rdms(model, rdm, compare).value for rdm in TARGET.values]
     assert result.value == pytest.approx(np.mean(expected), abs=1e-10)
     assert result.ci_low is not None
