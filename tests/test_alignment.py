@@ -48,7 +48,7 @@ def test_alignment_is_its_definition(n_features: int) -> None:
 def test_debiased_alignment_of_independent_features_is_zero_on_average() -> None:
     """As many stimuli as features: biased CKA of nothing is about .5."""
     random = generator(11)
-    values = {biased: [] for biased in (True, False)}  # type: ignore[var-annotated]
+    values: dict[bool, list[float]] = {biased: [] for biased in (True, False)}
     for _ in range(200):
         k, m = (kernel_of_patterns(random.standard_normal((30, p))) for p in (30, 40))
         for biased, found in values.items():

@@ -22,7 +22,7 @@ from benchmark_core.pair_resampling import (
     small_sample_factor,
     standard_error,
 )
-from benchmark_core.rdm_comparison import COMPARISONS, compare_rdms, concordance, mean_rdm, noise_ceiling
+from benchmark_core.rdm_comparison import COMPARISONS, Comparison, compare_rdms, concordance, mean_rdm, noise_ceiling
 from benchmark_core.resampling import resample_counts
 
 REFERENCE = json.loads(VALUES.read_text(encoding="utf-8"))
@@ -32,22 +32,22 @@ REFERENCE = json.loads(VALUES.read_text(encoding="utf-8"))
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", ["rdms", "tied"])
-def test_comparisons_as_rsatoolbox_gives_them(method: str, kind: str) -> None:
+def test_comparisons_as_rsatoolbox_gives_them(method: Comparison, kind: str) -> None:
     rdms = [squareform(v) for v in world()[kind]]
-    ours = [[compare_rdms(a, b, method).value for b in rdms] for a in rdms]  # type: ignore[arg-type]
-    with_influence = [[compare_rdms(a, b, method, True).value for b in rdms] for a in rdms]  # type: ignore[arg-type]
+    ours = [[compare_rdms(a, b, method).value for b in rdms] for a in rdms]
+    with_influence = [[compare_rdms(a, b, method, True).value for b in rdms] for a in rdms]
     assert np.allclose(ours, REFERENCE["compare"][method][kind], rtol=0, atol=1e-10)
     assert np.allclose(with_influence, ours, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_noise_ceilings_as_rsatoolbox_gives_them(method: str) -> None:
+def test_noise_ceilings_as_rsatoolbox_gives_them(method: Comparison) -> None:
     rdms = [squareform(v) for v in world()["rdms"]]
-    bounds = noise_ceiling(rdms, method)  # type: ignore[arg-type]
+    bounds = noise_ceiling(rdms, method)
     assert bounds == pytest.approx(REFERENCE["ceiling"][method], abs=1e-10)
     assert bounds is not None
     assert bounds[0] < bounds[1]
-    assert noise_ceiling(rdms[:1], method) is None  # type: ignore[arg-type]
+    assert noise_ceiling(rdms[:1], method) is None
 
 
 @given(st.integers(0, 10**6), st.integers(3, 40), st.sampled_from([2, 5, 1000]))
