@@ -119,23 +119,23 @@ def data_verify(
     plugins: PluginsOption = None,
 ) -> None:
     """Check every file of a dataset against its checksum, and ids both ways."""
-    from benchmark_core import datasets
+    from benchmark_core import dataset_checks, datasets
 
     found = open_registry(plugins)
     chosen = (
         [find_dataset(found, n) for n in names]
         if names
-        else [d for d in found.datasets() if any(p.present for p in datasets.status(d))]
+        else [d for d in found.datasets() if any(p.present for p in dataset_checks.status(d))]
     )
     if not chosen:
         raise MissingDataError("no dataset is here yet; see: bench data list")
     bad = False
     for dataset in chosen:
-        if names and not any(p.present for p in datasets.status(dataset)):
+        if names and not any(p.present for p in dataset_checks.status(dataset)):
             raise MissingDataError(
                 f"dataset {dataset.name!r} is not on this machine; get it with {datasets.how_to_get(dataset)}"
             )
-        problems = datasets.verify(dataset, say)
+        problems = dataset_checks.verify(dataset, say)
         for problem in problems:
             say(f"error: {problem}")
         bad = bad or bool(problems)

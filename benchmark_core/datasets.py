@@ -1,4 +1,4 @@
-"""Parts of datasets on disk: writing, reading and verifying them.
+"""Parts of datasets on disk: writing and reading them.
 
 A part (a session, a subject) is one folder, ``BENCH_HOME/data/DATASET/PART``:
 
@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark_core.atomic import new_folder, settle, write_atomically
-from benchmark_core.errors import BenchError, InputError, MissingDataError
+from benchmark_core.errors import InputError, MissingDataError
 from benchmark_core.home import bench_home
 from benchmark_core.keys import file_sha256
 from benchmark_core.specs import DatasetSpec
-from benchmark_core.stimuli import StimulusSet
+from benchmark_core.stimuli import StimulusSet, match_stimuli
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST, STIMULI, IMAGES, RESPONSES = "manifest.json", "stimuli.csv", "images", "responses.nc"
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -85,25 +84,6 @@ class Part:
     stimuli: StimulusSet | None = None
     images_in: Path | None = None
     dtype: str = "float64"
-
-
-@dataclass(frozen=True)
-class PartStatus:
-    """One line of ``bench data list``; the counts are None where the part is absent or broken.
-
-    ``n_neuroids`` is also None where the target is no responses; ``contents`` says what there is in words
-    (``50 neuroids``, ``15 categories``). ``n_bytes`` is what the part takes on disk; ``problem`` says in one line what
-    is wrong with a part that is there but cannot be used.
-    """
-
-    part: str
-    present: bool
-    n_stimuli: int | None
-    n_neuroids: int | None
-    n_bytes: int
-    path: Path
-    problem: str = ""
-    contents: str = ""
 
 
 def part_folder(dataset: DatasetSpec, part: str) -> Path:
@@ -155,8 +135,6 @@ def fill_part(folder: Path, dataset: DatasetSpec, part: str, content: Part) -> d
     InputError
         If stimuli and responses do not match.
     """
-    from benchmark_core.stimuli import match_stimuli
-
     target = content.responses
     ids = list(content.images) if content.stimuli is None else content.stimuli.stimulus_ids
     match_stimuli(ids, target.stimulus_ids, f"{target.kind} of {dataset.name}/{part}")
@@ -274,6 +252,12 @@ def target_hash(dataset: DatasetSpec, part: str) -> str:
     return str(read_manifest(dataset, part)["target_hash"])
 
 
+def target_kind(manifest: Mapping[str, Any]) -> str:
+    """Return the kind of target of a part: ``labels`` or ``rdms`` where its manifest says so, else ``responses``."""
+    kind = manifest.get("kind")
+    return kind if kind in ("labels", "rdms") else "responses"
+
+
 def load_responses(dataset: DatasetSpec, part: str) -> Responses:
     """Return the responses of a part, after checking the file against its SHA-256.
 
@@ -302,7 +286,7 @@ def load_target(dataset: DatasetSpec, part: str) -> Responses | Labels | RDMs:
     from benchmark_core.labels import Labels
     from benchmark_core.rdms import RDMs
 
-    kind = _kind(read_manifest(dataset, part))
+    kind = target_kind(read_manifest(dataset, part))
     if kind == "responses":
         return load_responses(dataset, part)
     return (Labels if kind == "labels" else RDMs).from_xarray(load_dataset(dataset, part))
@@ -330,93 +314,13 @@ def load_dataset(
     import xarray as xr
 
     manifest = read_manifest(dataset, part)
-    path = part_folder(dataset, part) / f"{_kind(manifest)}.nc"
+    path = part_folder(dataset, part) / f"{target_kind(manifest)}.nc"
     _check_file(dataset, manifest, path)
     try:
         with xr.open_dataset(path, engine="netcdf4") as whole:
             return select(whole).load()
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"cannot read {path} ({error}); get it again with {how_to_get(dataset)}") from None
-
-
-def status(dataset: DatasetSpec, sizes: bool = True) -> list[PartStatus]:
-    """Return what is on this machine of each part; reads manifests only.
-
-    Without ``sizes`` every ``n_bytes`` is 0, and no folder with thousands of images is looked through.
-    """
-    found = []
-    for part in dataset.parts:
-        folder = part_folder(dataset, part)
-        walked = os.walk(folder) if sizes else ()
-        n_bytes = sum((Path(parent) / name).lstat().st_size for parent, _, names in walked for name in names)
-        try:
-            manifest = read_manifest(dataset, part)
-            n_stimuli = int(manifest["n_stimuli"])
-            n_neuroids = int(manifest["n_neuroids"]) if _kind(manifest) == "responses" else None
-        except (BenchError, KeyError, TypeError, ValueError) as error:
-            present = folder.exists()
-            problem = str(error) if present else ""
-            found.append(PartStatus(part, present, None, None, n_bytes, folder, problem))
-        else:
-            contents = f"{n_neuroids} neuroids" if n_neuroids is not None else str(manifest.get("contents", ""))
-            found.append(PartStatus(part, True, n_stimuli, n_neuroids, n_bytes, folder, contents=contents))
-    return found
-
-
-def verify(dataset: DatasetSpec, progress: Progress = lambda line: None) -> list[str]:
-    """Check every part that is on this machine, byte for byte.
-
-    Parameters
-    ----------
-    dataset
-        Whose parts to check; absent parts are passed over.
-    progress
-        Called with one line a part.
-
-    Returns
-    -------
-    list of str
-        One line for each problem; empty if all is well.
-    """
-    problems = []
-    for part in dataset.parts:
-        if not part_folder(dataset, part).exists():
-            continue
-        progress(f"{dataset.name}/{part}: checking")
-        problems += [f"{dataset.name}/{part}: {problem}" for problem in verify_part(dataset, part)]
-    return problems
-
-
-def verify_part(dataset: DatasetSpec, part: str) -> list[str]:
-    """Check one part: hashes of files, images and contents, ids both ways, stray files; one line a problem."""
-    from benchmark_core.stimuli import match_stimuli
-
-    folder = part_folder(dataset, part)
-    problems = []
-    try:
-        manifest = read_manifest(dataset, part)
-        stimuli = load_stimuli(dataset, part)
-    except BenchError as error:
-        return [str(error)]
-    target_path = folder / f"{_kind(manifest)}.nc"
-    if stimuli.manifest_hash != manifest.get("stimuli_hash"):
-        problems.append(f"{folder / STIMULI} does not have the stimuli_hash of {MANIFEST}")
-    for position in range(len(stimuli)):
-        try:
-            stimuli.image(position)
-        except BenchError as error:
-            problems.append(str(error))
-    try:
-        target = load_target(dataset, part)
-        if target.hash != manifest.get("target_hash"):
-            problems.append(f"{target_path} does not have the target_hash of {MANIFEST}")
-        match_stimuli(stimuli.stimulus_ids, target.stimulus_ids, str(target_path))
-    except BenchError as error:
-        problems.append(str(error))
-    known = {folder / MANIFEST, folder / STIMULI, target_path} | set(stimuli.files)
-    for parent, _, names in os.walk(folder):
-        problems += [f"stray file {Path(parent) / name}" for name in sorted(names) if Path(parent) / name not in known]
-    return problems
 
 
 def _check_file(dataset: DatasetSpec, manifest: Mapping[str, Any], path: Path) -> None:
@@ -430,12 +334,6 @@ def _check_file(dataset: DatasetSpec, manifest: Mapping[str, Any], path: Path) -
     files = manifest.get("files")
     if not isinstance(files, dict) or files.get(path.name) != found:
         raise InputError(f"{path} has changed since it was written (its SHA-256 is not that of {MANIFEST}); {again}")
-
-
-def _kind(manifest: Mapping[str, Any]) -> str:
-    """Return the kind of target of a part: ``labels`` or ``rdms`` where its manifest says so, else ``responses``."""
-    kind = manifest.get("kind")
-    return kind if kind in ("labels", "rdms") else "responses"
 
 
 def _describe(target: Responses | Labels | RDMs) -> dict[str, Any]:

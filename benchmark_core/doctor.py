@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmark_core import datasets
+from benchmark_core import dataset_checks
 from benchmark_core.cells import splits_of
 from benchmark_core.errors import BenchError
 from benchmark_core.home import bench_cache, bench_home
@@ -35,7 +35,7 @@ def examine(registry: Registry, verify: bool = False) -> dict[str, Any]:
     for dataset in listed["datasets"]:
         dataset["bytes"] = sum(part["bytes"] for part in dataset["parts"])
         here = any(part["present"] for part in dataset["parts"])
-        dataset["damage"] = datasets.verify(specs[dataset["name"]]) if verify and here else None
+        dataset["damage"] = dataset_checks.verify(specs[dataset["name"]]) if verify and here else None
     return {
         "python": platform.python_version(),
         "packages": package_versions(),

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmark_core import datasets
+from benchmark_core import dataset_checks, datasets
 from benchmark_core.errors import BenchError, InputError, ModelError, did_you_mean
 from benchmark_core.identifiers import Parameter, canonical, format_value, split_identifier
 from benchmark_core.pipeline import candidate_layers
@@ -52,7 +52,7 @@ def listing(registry: Registry, kind: str | None = None, pattern: str | None = N
             ]
         document["models"] = rows
     if kind in (None, "benchmarks"):
-        known: dict[int, list[datasets.PartStatus]] = {}
+        known: dict[int, list[dataset_checks.PartStatus]] = {}
         document["benchmarks"] = [
             {
                 "name": name,
@@ -117,11 +117,11 @@ def _variant_description(spec: ModelSpec, name: str) -> str:
     return f"a name for {canonical(spec.name, spec.variants[name])}"
 
 
-def _data_state(spec: BenchmarkSpec, known: dict[int, list[datasets.PartStatus]]) -> str:
+def _data_state(spec: BenchmarkSpec, known: dict[int, list[dataset_checks.PartStatus]]) -> str:
     """Say whether a benchmark's data are here; ``known`` keeps what was seen of a dataset, by its ``id()``."""
     for dataset in spec.needs:
         if id(dataset) not in known:
-            known[id(dataset)] = datasets.status(dataset, sizes=False)
+            known[id(dataset)] = dataset_checks.status(dataset, sizes=False)
     parts = [part for dataset in spec.needs for part in known[id(dataset)]]
     states = [part.present for part in parts]
     if not spec.needs:
@@ -291,7 +291,7 @@ def _dataset(dataset: Any) -> dict[str, Any]:
             "path": str(p.path),
             "problem": p.problem,
         }
-        for p in datasets.status(dataset)
+        for p in dataset_checks.status(dataset)
     ]
     return {
         "name": dataset.name,

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark_core.datasets import Part, load_stimuli, load_target, read_manifest, target_hash, verify_part, write_part
+from benchmark_core.dataset_checks import verify_part
+from benchmark_core.datasets import Part, load_stimuli, load_target, read_manifest, target_hash, write_part
 from benchmark_core.errors import BenchError, InputError
 from benchmark_core.home import bench_home
 from benchmark_core.keys import file_sha256

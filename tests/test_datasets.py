@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark_core import datasets
+from benchmark_core import dataset_checks, datasets
 from benchmark_core.assembly import Responses
 from benchmark_core.datasets import Part
 from benchmark_core.errors import BenchError, InputError, MissingDataError
@@ -66,7 +66,7 @@ def test_what_is_written_comes_back(home: Path, part: Part) -> None:
     assert manifest["stimuli_hash"] == stimuli.manifest_hash
     assert (manifest["n_stimuli"], manifest["n_repetitions"], manifest["n_neuroids"]) == (3, 2, 4)
     assert (manifest["sources"], manifest["extra"]) == ({"file.zip": "0123"}, {"seed": 3})
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []
 
 
 def test_averages_have_no_repetitions(home: Path, part: Part) -> None:
@@ -77,17 +77,17 @@ def test_averages_have_no_repetitions(home: Path, part: Part) -> None:
 
 
 def test_status(home: Path, part: Part) -> None:
-    assert [(s.part, s.present, s.n_bytes, s.problem) for s in datasets.status(DATASET)] == [
+    assert [(s.part, s.present, s.n_bytes, s.problem) for s in dataset_checks.status(DATASET)] == [
         ("one", False, 0, ""),
         ("two", False, 0, ""),
     ]
     folder = datasets.write_part(DATASET, "two", part)
-    first, second = datasets.status(DATASET)
+    first, second = dataset_checks.status(DATASET)
     assert not first.present
     assert (second.present, second.n_stimuli, second.n_neuroids, second.path) == (True, 3, 4, folder)
     assert second.n_bytes == sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     (folder / "manifest.json").write_text("{")
-    _, broken = datasets.status(DATASET)
+    _, broken = dataset_checks.status(DATASET)
     assert (broken.present, broken.n_stimuli) == (True, None)
     assert "is damaged" in broken.problem
 
@@ -108,11 +108,11 @@ def test_keys_need_neither_numpy_nor_netcdf(home: Path, part: Part) -> None:
     datasets.write_part(DATASET, "one", part)
     code = (
         "import sys\n"
-        "from benchmark_core import datasets\n"
+        "from benchmark_core import dataset_checks, datasets\n"
         "from benchmark_core.specs import DatasetSpec\n"
         "spec = DatasetSpec(name='toy', parts=('one', 'two'))\n"
         "print(datasets.load_stimuli(spec, 'one').manifest_hash, datasets.target_hash(spec, 'one'))\n"
-        "datasets.status(spec)\n"
+        "dataset_checks.status(spec)\n"
         "heavy = {'numpy', 'pandas', 'xarray', 'netCDF4', 'PIL', 'torch'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
@@ -153,7 +153,7 @@ def test_interrupted_write_keeps_the_old_part(home: Path, part: Part, monkeypatc
         datasets.write_part(DATASET, "one", other)
     assert written(home) == {"one"}
     assert datasets.read_manifest(DATASET, "one")["extra"] == {"seed": 3}
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []
     monkeypatch.undo()
 
 
@@ -170,7 +170,7 @@ def test_unwritable_home_is_one_clear_error(tmp_path: Path, part: Part, monkeypa
     with pytest.raises(InputError, match="BENCH_HOME") as caught:
         datasets.write_part(DATASET, "one", part)
     assert "\n" not in str(caught.value)
-    assert [s.present for s in datasets.status(DATASET)] == [False, False]
+    assert [s.present for s in dataset_checks.status(DATASET)] == [False, False]
 
 
 def flip(path: Path, position: int) -> None:
@@ -245,7 +245,7 @@ def test_damage_is_noticed_and_named(home: Path, part: Part, case: str) -> None:
     folder = datasets.write_part(DATASET, "one", part)
     damage, expected = DAMAGE[case]
     damage(folder)
-    problems = datasets.verify(DATASET)
+    problems = dataset_checks.verify(DATASET)
     assert len(problems) == len(expected), problems
     for problem, words in zip(problems, expected, strict=True):
         assert words in problem
@@ -265,5 +265,5 @@ def test_damaged_responses_are_not_loaded(home: Path, part: Part, case: str) -> 
 def test_verify_says_what_it_checks(home: Path, part: Part) -> None:
     datasets.write_part(DATASET, "two", part)
     said: list[str] = []
-    datasets.verify(DATASET, said.append)
+    dataset_checks.verify(DATASET, said.append)
     assert said == ["toy/two: checking"]

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from benchmark_core.assembly import Responses
-from benchmark_core.datasets import Part, read_manifest, verify_part, write_part
+from benchmark_core.dataset_checks import verify_part
+from benchmark_core.datasets import Part, read_manifest, write_part
 from benchmark_core.errors import BenchError, InputError, MissingDataError
 from benchmark_core.keys import file_sha256
 from plugins.benchmarks._image_files import ARCHIVE_ERRORS, safe_members

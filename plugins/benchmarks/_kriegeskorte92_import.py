@@ -12,7 +12,8 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 from scipy.spatial.distance import squareform
 
-from benchmark_core.datasets import Part, read_manifest, verify_part, write_part
+from benchmark_core.dataset_checks import verify_part
+from benchmark_core.datasets import Part, read_manifest, write_part
 from benchmark_core.errors import BenchError, InputError, MissingDataError
 from benchmark_core.keys import file_sha256
 from benchmark_core.rdms import RDMs

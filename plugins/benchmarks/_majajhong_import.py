@@ -9,7 +9,8 @@ from typing import Any
 
 from benchmark_core import datasets
 from benchmark_core.assembly import Responses
-from benchmark_core.datasets import Part, part_folder, read_manifest, verify_part, write_part
+from benchmark_core.dataset_checks import verify_part
+from benchmark_core.datasets import Part, part_folder, read_manifest, write_part
 from benchmark_core.errors import BenchError, InputError, MissingDataError
 from benchmark_core.stimuli import StimulusSet, match_stimuli, name_ids
 from plugins.benchmarks._download import check_space

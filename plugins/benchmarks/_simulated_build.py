@@ -8,7 +8,8 @@ import numpy as np
 from filelock import FileLock
 
 from benchmark_core.assembly import Responses
-from benchmark_core.datasets import Part, part_folder, read_manifest, verify_part, write_part
+from benchmark_core.dataset_checks import verify_part
+from benchmark_core.datasets import Part, part_folder, read_manifest, write_part
 from benchmark_core.errors import BenchError, InputError
 from benchmark_core.home import make_folder
 from plugins.benchmarks._simulated_crops import all_crops

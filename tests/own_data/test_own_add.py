@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 from lab import IDS, NEUROIDS, TRIALS, Lab, picture, wide_rows, write_csv, write_long, write_wide
 
-from benchmark_core import datasets, own_data
+from benchmark_core import dataset_checks, datasets, own_data
 from benchmark_core.assembly import Responses
 from benchmark_core.errors import InputError
 from benchmark_core.leaderboard import leaderboard
@@ -76,9 +76,9 @@ def test_it_is_a_benchmark_like_any_other(lab: Lab) -> None:
     assert spec.description == "Our monkey: 24 stimuli, 4 neuroids, 1 subject, up to 3 repetitions"
     assert spec.origin == str(dataset_folder("lab") / MANIFEST)
     (dataset,) = (d for d in registry.datasets() if d.name == "lab")
-    (status,) = datasets.status(dataset)
+    (status,) = dataset_checks.status(dataset)
     assert (status.part, status.present, status.n_stimuli, status.n_neuroids, status.problem) == ("V4", True, 24, 4, "")
-    assert datasets.verify(dataset) == []
+    assert dataset_checks.verify(dataset) == []
     assert "lab" not in names_taken(registry)
     assert {"cowley2023", "simulated"} <= names_taken(registry)
 
@@ -87,7 +87,7 @@ def test_damage_is_found_and_the_way_back_named(lab: Lab) -> None:
     add("lab", lab.request(write_wide(lab.folder / "a.csv")))
     (dataset,) = (d for d in Registry.default().datasets() if d.name == "lab")
     (datasets.part_folder(dataset, "V4") / "responses.nc").write_bytes(b"x")
-    (problem,) = datasets.verify(dataset)
+    (problem,) = dataset_checks.verify(dataset)
     assert "has changed since it was written" in problem
     assert "`bench data add lab --replace`" in problem
 
@@ -292,7 +292,7 @@ def test_a_replacement_that_fails_leaves_the_old_dataset(lab: Lab, monkeypatch: 
 KILLED = """
 import os, sys
 from pathlib import Path
-from benchmark_core import own_data, datasets
+from benchmark_core import own_data, dataset_checks, datasets
 from benchmark_core.own_data_reading import Request
 
 fill = datasets.fill_part

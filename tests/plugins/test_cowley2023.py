@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark_core import datasets
+from benchmark_core import dataset_checks, datasets
 from benchmark_core.errors import BenchError, InputError, MissingDataError
 from benchmark_core.keys import file_sha256
 from plugins.benchmarks import _cowley2023_fetch as fetching
@@ -100,7 +100,7 @@ def test_trials_are_imported(home: Path, source: Path) -> None:
     assert responses.neuroid_ids == ("210325/00", "210325/01", "210325/02")
     assert responses.subject_names == ("PE",)
     assert responses.region == "V4"
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []
     assert "cowley2023/210325: imported 6 images and 3 neuroids" in said
 
 
@@ -135,7 +135,7 @@ def test_import_repairs_and_updates(home: Path, source: Path) -> None:
     (home / "data" / "cowley2023" / "210325" / "images" / name(3)).write_bytes(b"damaged")
     said: list[str] = []
     run(source, said)
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []
     assert "cowley2023/201025: already imported from the same files" in said
     old = datasets.target_hash(DATASET, "201025")
     save(source / MEAN / "responses_201025.npy", np.ones((2, 5)))
@@ -316,13 +316,13 @@ def test_failed_import_keeps_what_was_there(home: Path, source: Path) -> None:
     with pytest.raises(InputError):
         run(source)
     assert datasets.target_hash(DATASET, "210325") == old
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []
 
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from benchmark_core import datasets
+from benchmark_core import dataset_checks, datasets
 from plugins.benchmarks._cowley2023_import import import_folder
 from plugins.benchmarks.cowley2023 import Session
 datasets._write_netcdf = lambda *args: os._exit(9)
@@ -334,10 +334,10 @@ def test_killed_import_leaves_no_part(home: Path, source: Path) -> None:
     died = subprocess.run([sys.executable, "-c", KILLED, str(source)], check=False, env=os.environ)
     assert died.returncode == 9
     assert "210325" not in left_behind(home)
-    assert [s.present for s in datasets.status(DATASET)] == [False, False, False]
+    assert [s.present for s in dataset_checks.status(DATASET)] == [False, False, False]
     run(source)
     assert left_behind(home) == {"210325", "201025"}
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -363,7 +363,7 @@ def test_fetch_downloads_and_imports(home: Path, source: Path, monkeypatch: pyte
     finally:
         server.shutdown()
         server.server_close()
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []
     kept = home.parent / "cache" / "downloads" / "cowley2023"
     assert {f.relative_to(kept).as_posix() for f in kept.rglob("*.*") if f.is_file()} - {".lock"} == set(files)
 

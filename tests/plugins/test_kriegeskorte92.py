@@ -12,7 +12,7 @@ from scipy.io import savemat
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import spearmanr
 
-from benchmark_core import InputError, MissingDataError, RDMs, datasets
+from benchmark_core import InputError, MissingDataError, RDMs, dataset_checks, datasets
 from plugins.benchmarks._kriegeskorte92_import import import_folder
 from plugins.benchmarks.kriegeskorte92 import BRAIN_FILE, DATASET, STIMULI_FILE, register_benchmarks
 
@@ -87,9 +87,9 @@ def test_both_parts_are_imported(home: Path, files: Path) -> None:
         assert np.array_equal(np.asarray(stimuli.image(i)), pixels(i))
     assert stimuli.metadata["category"][4] == "kind 1"
     assert stimuli.manifest_hash == datasets.load_stimuli(DATASET, "hIT").manifest_hash
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []
     assert sum("is not the published file" in line for line in said) == 2
-    assert [s.contents for s in datasets.status(DATASET)] == ["1 RDM of 1 subject", "4 RDMs of 2 subjects"]
+    assert [s.contents for s in dataset_checks.status(DATASET)] == ["1 RDM of 1 subject", "4 RDMs of 2 subjects"]
     for spec in register_benchmarks():
         assert spec.target_hash is not None
         assert spec.target_hash() == spec.target().hash
@@ -173,7 +173,7 @@ def test_monkey_and_human_agree_as_published(home: Path, real_data: Path) -> Non
     upper = np.triu_indices(N, 1)
     rho = spearmanr(monkey.average()[upper], human.average()[upper]).statistic
     assert rho == pytest.approx(0.43892380943522, abs=1e-9)
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []
     stimuli = datasets.load_stimuli(DATASET, "hIT")
     assert stimuli.image(0).size == (175, 175)
     assert len(set(stimuli.sha256)) == N

@@ -30,7 +30,7 @@ from miniatures.majajhong_layouts import (  # noqa: F401 (fixtures)
     written_layouts,
 )
 
-from benchmark_core import datasets
+from benchmark_core import dataset_checks, datasets
 from benchmark_core.errors import InputError, MissingDataError
 from benchmark_core.reliability import mean_noise
 from benchmark_core.specs import BenchmarkSpec
@@ -57,7 +57,7 @@ def test_canonical_averages_are_those_of_plain_pandas(home: Path, layouts: Path,
     assert responses.subjects == tuple(animals)
     assert responses.neuroid_ids == tuple(f"{a}/{region}/{animals[:i].count(a):03d}" for i, a in enumerate(animals))
     assert responses.has_trials == (layout != "averages")
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []
     extra = datasets.read_manifest(DATASET, region)["extra"]
     assert extra["recorded_neuroid_ids"] == ([] if layout == "averages" else list(expected.columns))
 
@@ -182,7 +182,7 @@ def test_ids_may_come_later_and_stay(home: Path, layouts: Path) -> None:
     assert demo.target_hash is not None
     assert demo.target_hash() == demo.target().hash
     assert datasets.target_hash(DATASET, "IT") == before
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []
     assert all("already imported" in line for line in take(layouts / "older") if line.startswith("majajhong/"))
     take(layouts / "newer")
     assert len(benchmark("IT").splits(benchmark("IT").stimuli()).folds[0].test) == N // 4, "a fresh import keeps them"
@@ -230,7 +230,7 @@ def test_table_goes_with_the_images_of_its_own_name(home: Path, copied: Callable
     newer = WORLD.stimuli.assign(image_file_name=[f"{i}.png" for i in IDS])
     newer.rename(columns={"image_file_name": "filename"}).to_csv(source / "majajhong" / TABLE, index=False)
     take(source)
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []
 
 
 def test_averages_in_single_precision_agree(home: Path, layouts: Path, copied: Callable[[str], Path]) -> None:
@@ -300,9 +300,9 @@ def test_second_import_changes_nothing_and_repairs(home: Path, layouts: Path) ->
     assert sum("already imported from the same files" in line for line in take(layouts / "older")) == 2
     assert (home / "data" / "majajhong" / "V4").stat().st_ino == made
     next((home / "data" / "majajhong" / "V4" / "images").iterdir()).write_bytes(b"damaged")
-    assert datasets.verify(DATASET) != []
+    assert dataset_checks.verify(DATASET) != []
     take(layouts / "older")
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []
 
 
 def test_benchmarks_are_declared_without_heavy_imports() -> None:

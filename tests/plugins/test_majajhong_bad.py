@@ -39,7 +39,7 @@ from miniatures.majajhong_layouts import (  # noqa: F401 (fixtures)
 )
 from PIL import Image
 
-from benchmark_core import datasets
+from benchmark_core import dataset_checks, datasets
 from benchmark_core.errors import BenchError, InputError, MissingDataError
 from benchmark_core.keys import file_sha256
 from plugins.benchmarks import _majajhong_assembly as assemblies
@@ -326,7 +326,7 @@ def test_failed_import_keeps_what_was_there(home: Path, layouts: Path, copied: C
     with pytest.raises(InputError, match="cannot be decoded"):
         take(source)
     assert datasets.target_hash(DATASET, "V4") == old
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []
     assert parts(home) == {"V4", "IT"}
 
 
@@ -353,8 +353,8 @@ def die_while_importing(source: Path, after: int) -> int:
 @pytest.mark.parametrize(("after", "left"), [(0, set()), (2, {"V4"})])
 def test_killed_import_leaves_whole_parts_or_none(home: Path, layouts: Path, after: int, left: set[str]) -> None:
     assert os.WTERMSIG(die_while_importing(layouts / "older", after)) == signal.SIGKILL
-    assert {s.part for s in datasets.status(DATASET) if s.present} == left
-    assert datasets.verify(DATASET) == []
+    assert {s.part for s in dataset_checks.status(DATASET) if s.present} == left
+    assert dataset_checks.verify(DATASET) == []
     take(layouts / "older")
     assert parts(home) == {"V4", "IT"}
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []

@@ -16,7 +16,7 @@ from faulty_server import Server, serving
 from miniatures import majajhong as mini
 from typer.testing import CliRunner
 
-from benchmark_core import datasets
+from benchmark_core import dataset_checks
 from benchmark_core.cli import app
 from benchmark_core.errors import InputError, MissingDataError
 from plugins.benchmarks import _majajhong_fetch as fetching
@@ -68,7 +68,7 @@ def test_fetch_survives_a_faulty_server(home: Path, server: Server) -> None:
         assert any(words in line and "trying again" in line for line in said), words
     assert any("continuing at" in line for line in said)
     assert result.stdout == "majajhong: V4, IT ready\n"
-    assert datasets.verify(DATASET) == []
+    assert dataset_checks.verify(DATASET) == []
     asked = len(server.requests)
     bench("data", "fetch", "majajhong")
     assert len(server.requests) == asked, "what is there is not downloaded again"

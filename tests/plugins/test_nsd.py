@@ -22,7 +22,7 @@ from miniatures.nsd_layouts import (  # noqa: F401 (fixtures)
 )
 from PIL import Image
 
-from benchmark_core import datasets
+from benchmark_core import dataset_checks, datasets
 from benchmark_core.errors import MissingDataError
 from plugins.benchmarks import nsd
 from plugins.benchmarks._nsd_published import ceiling_of, read_ceiling
@@ -60,7 +60,7 @@ def test_release_against_numpy(home: Path, release: Path, region: str) -> None:
         x, y, zz = np.argwhere(WORLD.atlas == REGIONS[region].atlas)[0]
         assert found.neuroid_ids[0] == f"{subject}/{region}/{x}-{y}-{zz}"
     assert any("tested on the 17 images that every subject saw" in line for line in said)
-    assert datasets.verify(RELEASE) == []
+    assert dataset_checks.verify(RELEASE) == []
 
 
 @pytest.mark.parametrize("dataset", [PUBLISHED, RELEASE], ids=["published", "release"])
@@ -88,7 +88,7 @@ def test_both_layouts_give_the_same_averages(home: Path, whole: Path) -> None:
             np.testing.assert_allclose(ours.values, theirs.values, rtol=0, atol=2e-7)  # one rounding to float32
             assert theirs.trials is None
             assert not theirs.has_trials
-    assert datasets.verify(PUBLISHED) == []
+    assert dataset_checks.verify(PUBLISHED) == []
 
 
 def test_standardise_is_the_z_score_of_numpy_and_leaves_silent_voxels_out() -> None:

@@ -28,7 +28,7 @@ from miniatures.nsd_layouts import (  # noqa: F401 (fixtures)
 )
 from scipy.io import loadmat, savemat
 
-from benchmark_core import datasets
+from benchmark_core import dataset_checks, datasets
 from benchmark_core.errors import BenchError, InputError, MissingDataError
 from plugins.benchmarks._nsd_import import import_published, import_release
 from plugins.benchmarks.nsd import RELEASE
@@ -50,7 +50,7 @@ def test_a_failed_import_leaves_what_was_there(home: Path, release: Path) -> Non
     with pytest.raises(InputError):
         run(release)
     assert datasets.target_hash(RELEASE, "subj01") == before
-    assert datasets.verify(RELEASE) == []
+    assert dataset_checks.verify(RELEASE) == []
     assert left_behind(home, "nsd-release") == {"subj01", "subj02", "subj03"}
 
 
@@ -299,7 +299,7 @@ def test_missing_packages_are_named(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from benchmark_core import datasets
+from benchmark_core import dataset_checks, datasets
 from miniatures.nsd import World
 from plugins.benchmarks._nsd_import import import_release
 
@@ -323,11 +323,11 @@ def test_killed_in_the_middle(home: Path, release: Path) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
     done = subprocess.run([sys.executable, "-c", KILLED, str(release)], env=environment, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert datasets.verify(RELEASE) == []
-    assert [part.present for part in datasets.status(RELEASE)][:3] == [True, False, False]
+    assert dataset_checks.verify(RELEASE) == []
+    assert [part.present for part in dataset_checks.status(RELEASE)][:3] == [True, False, False]
     assert any(name.endswith(".tmp") for name in left_behind(home, "nsd-release"))
     said: list[str] = []
     run(release, said)
     assert sum("already imported" in line for line in said) == 1
     assert left_behind(home, "nsd-release") == {"subj01", "subj02", "subj03"}
-    assert datasets.verify(RELEASE) == []
+    assert dataset_checks.verify(RELEASE) == []

@@ -11,7 +11,7 @@ import pytest
 from miniatures.nsd import World
 from miniatures.nsd_plugin import FORWARDED, WORLD
 
-from benchmark_core import datasets, run
+from benchmark_core import dataset_checks, run
 from benchmark_core.cells import cell_key, make_plan
 from benchmark_core.errors import InputError
 from benchmark_core.pipeline import Numerics
@@ -209,7 +209,7 @@ def test_photographs_from_import_to_score(
     real = World(sessions=(3, 3, 3, 3, 3, 3, 3, 2), n_own=22, n_shared=18, size=64, photographs=photographs)
     assert real.n_images == 194 <= len(photographs)
     import_release(real.write_release(tmp_path / "release"), lambda line: None, real.scanning)
-    assert datasets.verify(RELEASE) == []
+    assert dataset_checks.verify(RELEASE) == []
     (result,) = run("pixels", "nsd.ventral-release")
     assert result["status"] == "ok", result["error"]
     assert len(result["subjects"]) == 8

@@ -15,7 +15,7 @@ import skimage.data
 from PIL import Image
 from scipy import signal, stats
 
-from benchmark_core import datasets
+from benchmark_core import dataset_checks, datasets
 from benchmark_core.errors import InputError, MissingDataError
 from benchmark_core.splits import KFold
 from benchmark_core.stimuli import StimulusSet
@@ -54,7 +54,7 @@ def test_benchmark_is_marked_and_whole(here: Path) -> None:
     assert len(stimuli) == 370
     assert responses.values.shape == (370, 10, 60)
     assert stimuli.stimulus_ids == responses.stimulus_ids
-    assert datasets.verify(simulated.DATASET) == []
+    assert dataset_checks.verify(simulated.DATASET) == []
     assert stimuli.manifest_hash == STIMULI_HASH
     assert responses.hash == benchmark.target_hash() == TARGET_HASH
 
