@@ -17,6 +17,7 @@ from scipy.stats import ortho_group
 from benchmark_core import InputError
 from benchmark_core.dissimilarity import (
     DISTANCES,
+    Distance,
     crossvalidated_rdm,
     noise_precision,
     rdm_of_patterns,
@@ -32,15 +33,17 @@ REFERENCE = json.loads(VALUES.read_text(encoding="utf-8"))
 @pytest.mark.parametrize("n_features", [1, 7, 20, 500], ids=["one", "features", "square", "kernel"])
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_distances_from_the_kernel_are_those_of_the_features(distance: str, offset: float, n_features: int) -> None:
+def test_distances_from_the_kernel_are_those_of_the_features(
+    distance: Distance, offset: float, n_features: int
+) -> None:
     """Against scipy, which sees the features; a mean a hundred times the spread costs digits, but not many."""
     random = generator(n_features)
     features = offset + random.standard_normal((20, n_features)) * random.exponential(size=n_features)
     layer = represent(features)
     assert (layer.features is None) == (n_features > 20)
     picked = ids_of(20)[15:2:-2]
-    rdm = rdm_of_representation(layer, picked, distance)  # type: ignore[arg-type]
-    expected = squareform(pdist(features[15:2:-2], distance))  # type: ignore[call-overload]
+    rdm = rdm_of_representation(layer, picked, distance)
+    expected = squareform(pdist(features[15:2:-2], distance))
     if n_features == 1 and distance == "correlation":
         assert np.isnan(upper(rdm)).all(), "one feature has no correlation across features"
         return
@@ -48,7 +51,7 @@ def test_distances_from_the_kernel_are_those_of_the_features(distance: str, offs
     assert np.allclose(rdm, expected, rtol=1e-9, atol=tolerance)
     assert np.array_equal(rdm, rdm.T)
     assert not np.diag(rdm).any()
-    assert np.allclose(rdm_of_patterns(features[15:2:-2], distance), expected, rtol=1e-9, atol=tolerance)  # type: ignore[arg-type]
+    assert np.allclose(rdm_of_patterns(features[15:2:-2], distance), expected, rtol=1e-9, atol=tolerance)
 
 
 @pytest.mark.parametrize("n_features", [9, 200])
@@ -68,8 +71,9 @@ def test_patterns_without_an_angle(n_features: int) -> None:
     features = random.standard_normal((20, n_features))
     features[3] = 0.7
     features[5] = 0.0
-    for distance, missing in (("correlation", {3, 5}), ("cosine", {5})):
-        rdm = rdm_of_representation(represent(features), ids_of(20), distance)  # type: ignore[arg-type]
+    without_angle: dict[Distance, set[int]] = {"correlation": {3, 5}, "cosine": {5}}
+    for distance, missing in without_angle.items():
+        rdm = rdm_of_representation(represent(features), ids_of(20), distance)
         absent = np.isnan(rdm)
         apart = ~np.eye(20, dtype=bool)
         rows = {i for i in range(20) if absent[i][apart[i]].all()}

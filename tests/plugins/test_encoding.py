@@ -280,7 +280,9 @@ def test_subjects_are_scored_apart_and_averaged() -> None:
     splits = KFold(3).assign(ids(90))
     both = responses_of(np.concatenate([one.values, two.values], axis=2), ("A",) * 4 + ("B",) * 9)
     score, a, b = run(x, both, splits), run(x, one, splits), run(x, two, splits)
-    assert score.value == pytest.approx((a.value + b.value) / 2)  # type: ignore[operator]
+    assert a.value is not None
+    assert b.value is not None
+    assert score.value == pytest.approx((a.value + b.value) / 2)
     for name in ("r_neuroid", "r_neuroid_median", "r_pattern", "ceiling"):
         assert score.fields[name] == pytest.approx((a.fields[name] + b.fields[name]) / 2), name
     assert score.subjects["B"]["score"] == pytest.approx(b.value)
