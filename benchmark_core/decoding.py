@@ -64,13 +64,20 @@ def decoded_batches(
         generator=torch.Generator(),  # else the loader draws from the global one
     )
     with stage("decoding"), _interrupts_held_back():
-        items = iter(loader)
+        items: Iterator[Any] | None = iter(loader)
 
     def images() -> Generator[torch.Tensor, None, None]:
-        for item in items:
-            if isinstance(item, BenchError):
-                raise item
-            yield item
+        nonlocal items
+        assert items is not None
+        try:
+            for item in items:
+                if isinstance(item, BenchError):
+                    raise item
+                yield item
+        finally:
+            # Workers end now. Left to the garbage collector, which closes their queues first, each would be waited for
+            # for five seconds.
+            items = None
 
     return images()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 from collections import Counter, namedtuple
 from collections.abc import Callable, Mapping, Sequence
@@ -380,8 +381,13 @@ def test_an_image_that_preprocessing_refuses_is_named(stimuli: StimulusSet, tmp_
     file = io.BytesIO()
     Image.new("F", (8, 8)).save(file, format="TIFF")
     odd = with_image(stimuli, tmp_path, position, file.getvalue())
-    with pytest.raises(InputError, match=f"stimulus_id 's{position:02d}': images of mode 'F' have no agreed range"):
+    before = set(multiprocessing.active_children())
+    with pytest.raises(
+        InputError, match=f"stimulus_id 's{position:02d}': images of mode 'F' have no agreed range"
+    ) as caught:
         run(Net(), odd, tmp_path / "s", batch_size=2)
+    assert caught.tb is not None  # which holds on to everything that was there, but to no worker process
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_a_plugins_own_preprocessing_may_fail(stimuli: StimulusSet, tmp_path: Path) -> None:
