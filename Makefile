@@ -32,7 +32,7 @@ test: $(INSTALLED)  ## Run the test suite (under 5 minutes on 2 cores)
 test-slow: $(INSTALLED)  ## Run the full-size goldens and the simulations over many seeds too
 	$(BIN)/python -m pytest -q -m 'slow or not slow' --timeout 7200
 
-bench: $(INSTALLED)  ## Time the main steps against what users do today, 15 minutes (with a GPU, those on it too)
+bench: $(INSTALLED)  ## Time the main steps against what users do today, about half an hour (with a GPU, those on it too)
 	$(BIN)/python -m pytest tests/benchmarks -q -o addopts='' -m 'not slow' --benchmark-columns=min,median,rounds
 
 bench-full: $(INSTALLED)  ## The same and what takes long: full sizes, peak memory (1 to 2 hours)
