@@ -168,14 +168,19 @@ BROKEN_RELEASES: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
+def check_refusal(folder: Path, message: str) -> None:
+    """Check that an import is refused in one line."""
+    with pytest.raises(BenchError, match=message) as caught:
+        run(folder)
+    assert "\n" not in str(caught.value)
+    assert caught.value.status in (2, 3)
+
+
 @pytest.mark.parametrize("case", BROKEN_RELEASES)
 def test_broken_releases(home: Path, release: Path, case: str) -> None:
     damage, message = BROKEN_RELEASES[case]
     damage(release)
-    with pytest.raises(BenchError, match=message) as caught:
-        run(release)
-    assert "\n" not in str(caught.value)
-    assert caught.value.status in (2, 3)
+    check_refusal(release, message)
     assert "subj01" not in left_behind(home, "nsd-release")
 
 
@@ -265,10 +270,7 @@ BROKEN_AVERAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
 def test_broken_averages(home: Path, published: Path, case: str) -> None:
     damage, message = BROKEN_AVERAGES[case]
     damage(published)
-    with pytest.raises(BenchError, match=message) as caught:
-        run(published)
-    assert "\n" not in str(caught.value)
-    assert caught.value.status in (2, 3)
+    check_refusal(published, message)
     assert "subj01" not in left_behind(home, "nsd")
 
 
