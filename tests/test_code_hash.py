@@ -200,7 +200,7 @@ def test_what_leaves_the_outputs_alone_leaves_the_hashes_alone(tmp_path: Path) -
     net.eval().requires_grad_(False)
     net(torch.zeros(1, 3, 8, 8))
     net.register_full_backward_hook(lambda *_: None)
-    net[0].lock = threading.Lock()  # type: ignore[union-attr]
+    net[0].lock = threading.Lock()
     del net[0].lock
     assert hashes(net) == before
     assert hashes(copy.deepcopy(net)) == before
@@ -237,7 +237,7 @@ def test_a_module_that_is_no_child_counts_with_its_weights() -> None:
         module, hidden = nn.Sequential(nn.ReLU()), nn.Linear(1, 1, bias=False)
         hidden.weight.data[:] = weight
         if place == "list":
-            module.others = [hidden]  # type: ignore[assignment]
+            module.others = [hidden]
         else:
             module[0].register_forward_hook(lambda m, inputs, output: hidden(output))
         return module
@@ -367,7 +367,7 @@ def test_what_refers_to_itself() -> None:
 
 def test_what_cannot_be_read_is_named() -> None:
     net = nn.Sequential(nn.ReLU())
-    net[0].source = (i for i in range(3))  # type: ignore[assignment]
+    net[0].source = (i for i in range(3))
     with pytest.raises(
         InputError, match=r"^module net cannot be given a key: module net\.0\.source is a generator, which"
     ):

@@ -125,8 +125,8 @@ def test_inputs_of_ones_own() -> None:
 
 def test_a_module_that_cannot_be_keyed_is_still_checked() -> None:
     net = nn.Sequential(nn.ReLU())
-    net.source = (i for i in range(3))  # type: ignore[assignment]
-    net.lock = threading.Lock()  # type: ignore[assignment]  # nor copied
+    net.source = (i for i in range(3))
+    net.lock = threading.Lock()  # nor copied
     check = check_model(net.train(), SMALL)
     assert net.training
     assert check.identifier is None

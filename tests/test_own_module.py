@@ -170,7 +170,7 @@ def test_a_parametrised_module_with_tensors_that_are_no_leaves() -> None:
     module.twice = module.weight * 2
     with borrowed(module) as lent:
         assert lent is not module
-        assert torch.equal(lent.twice, module.twice)  # type: ignore[arg-type]
+        assert torch.equal(lent.twice, module.twice)
 
 
 def test_modules_in_half_or_double_precision(toys: Registry) -> None:
@@ -311,7 +311,7 @@ def test_other_slips(toys: Registry) -> None:
     with pytest.raises(InputError, match=r"unknown benchmark 'toy\.v4'\. Did you mean toy\.V4"):
         score(net(), "toy.v4", registry=toys, **QUICK)
     with pytest.raises(InputError, match="benchmark is list; name one"):
-        score(net(), ["toy.V4"], registry=toys, **QUICK)  # type: ignore[arg-type]
+        score(net(), ["toy.V4"], registry=toys, **QUICK)
     with pytest.raises(InputError, match="stands for 3 benchmarks; name one"):
         score(net(), "toy.*", registry=toys, **QUICK)
     with pytest.raises(MissingDataError, match="bench data fetch toy"):

@@ -21,7 +21,7 @@ from benchmark_core.splits import KFold
         (Parameter("a", "str", "x", choices=("y",)), "one of y"),
         (Parameter("a", "str", choices=("has space",)), "has space"),
         (Parameter("a-b", "int"), "keyword"),
-        (Parameter("a", "integer"), "use int, float, bool or str"),  # type: ignore[arg-type]
+        (Parameter("a", "integer"), "use int, float, bool or str"),
     ],
 )
 def test_a_wrong_declaration_is_refused(parameter: Parameter, message: str) -> None:

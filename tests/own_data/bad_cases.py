@@ -31,7 +31,7 @@ def responses(path: Path) -> list[str]:
 
 def array(folder: Path, values: np.ndarray, ids: object = IDS) -> list[str]:
     np.save(folder / "a.npy", values)
-    (folder / "ids.txt").write_text("\n".join(map(str, ids)) + "\n")  # type: ignore[call-overload]
+    (folder / "ids.txt").write_text("\n".join(map(str, ids)) + "\n")
     return [*responses(folder / "a.npy"), "--ids", str(folder / "ids.txt")]
 
 

@@ -371,7 +371,7 @@ def test_gabor_bank() -> None:
     np.testing.assert_allclose((bank**2).sum(axis=(1, 2)), 1)
     for number, found in enumerate(bank):
         wavelength, theta = 4 * 2 ** (number // 12 / 2), np.pi * (number % 12) / 12
-        kernel = gabor_kernel(1 / wavelength, theta=theta, bandwidth=1.5, n_stds=8).real  # type: ignore[no-untyped-call]
+        kernel = gabor_kernel(1 / wavelength, theta=theta, bandwidth=1.5, n_stds=8).real
         middle = kernel.shape[0] // 2, kernel.shape[1] // 2
         # skimage has x along columns and y along rows; here x runs down the rows and y along them, backwards.
         window = kernel[middle[0] - 7 : middle[0] + 8, middle[1] - 7 : middle[1] + 8].T[:, ::-1]

@@ -148,7 +148,7 @@ def register_models() -> list[ModelSpec]:
         ModelSpec(name="toy-layers", version=1, load=load_two_layers, layers=("0", "output"), preprocessing=SMALL),
         ModelSpec(name="toy-unreached", version=1, load=load_unreached, layers=("side",), preprocessing=SMALL),
         ModelSpec(name="toy-nolayers", version=1, load=load_two_layers, layers=no_layers, preprocessing=SMALL),
-        ModelSpec(name="toy-layertext", version=1, load=load_two_layers, layers="output", preprocessing=SMALL),  # type: ignore[arg-type]
+        ModelSpec(name="toy-layertext", version=1, load=load_two_layers, layers="output", preprocessing=SMALL),
         ModelSpec(name="toy-weights", version=1, load=load_two_layers, weights=absent_weights, preprocessing=SMALL),
         *bad,
     ]
@@ -176,7 +176,7 @@ def wrong_type(*args: Any, **kwargs: Any) -> Any:
 def wrong_value(*args: Any, **kwargs: Any) -> Any:
     from benchmark_core import Score
 
-    return Score("high")  # type: ignore[arg-type]
+    return Score("high")
 
 
 def wrong_details(*args: Any, **kwargs: Any) -> Any:
