@@ -61,10 +61,11 @@ class KernelSums:
         return cls(row_sums, products, 0.0, np.empty((n, n_held)), kernel, backend, exact)
 
     @stage("kernel")
-    def plus(self, first: int, block: np.ndarray, copy: bool = False) -> KernelSums:
+    def plus(self, first: int, block: np.ndarray, copy: bool = False, overwrite: bool = False) -> KernelSums:
         """Return the sums with a block (n, b) of features from ``first`` on; in place unless ``copy``.
 
-        The block is float32, or float64 if it was computed from one, and is not changed.
+        The block is float32, or float64 if it was computed from one. It is centred where it lies if ``overwrite``
+        allows that and products are computed in its precision, and is not changed otherwise.
         """
         held = self.held
         if first < held.shape[1]:
@@ -73,8 +74,10 @@ class KernelSums:
         kernel = self.kernel
         if copy and kernel is not None:
             kernel = self.backend.xp.asarray(kernel, copy=True)
-        add = self._add if isinstance(self.row_sums, np.ndarray) else self._add_on_device
-        row_sums, products, square = add(kernel, block)
+        if isinstance(self.row_sums, np.ndarray):
+            row_sums, products, square = self._add(kernel, block, overwrite)
+        else:
+            row_sums, products, square = self._add_on_device(kernel, block)
         return KernelSums(
             self.row_sums + row_sums,
             self.mean_products + products,
@@ -106,7 +109,7 @@ class KernelSums:
         row_sums, products = (np.array(self.backend.to_numpy(a)) for a in (self.row_sums, self.mean_products))
         return features, kernel, row_sums, products, float(self.mean_square)
 
-    def _add(self, kernel: np.ndarray | None, block: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    def _add(self, kernel: np.ndarray | None, block: np.ndarray, overwrite: bool) -> tuple[np.ndarray, np.ndarray, float]:
         """Add products of a block's centred features to the kernel, if there is one; return what other sums get."""
         from scipy.linalg import blas
 
@@ -127,7 +130,8 @@ class KernelSums:
 
         in_threads(average, b)
         subtracted = mean.astype(dtype)
-        values = self._buffer("values", n * b, dtype).reshape(n, b)
+        overwrite = overwrite and block.dtype == dtype and block.flags.c_contiguous and block.flags.writeable
+        values = block if overwrite else self._buffer("values", n * b, dtype).reshape(n, b)
         row_sums, products = np.empty(n), np.empty(n)
 
         def centre(start: int, stop: int) -> None:

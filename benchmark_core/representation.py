@@ -362,7 +362,9 @@ def prefixes_from_spool(
 
     def plus(first: int, block: np.ndarray, copy: bool = False) -> list[KernelSums]:
         blocks = itertools.chain([block], (divided(block, rows) for rows in trained))
-        return [one.plus(first, values, copy) for one, values in zip(sums, blocks, strict=True)]
+        # Blocks are read for this alone, so that the last to look at one may change it.
+        overwrite = not copy and not trained
+        return [one.plus(first, values, copy, overwrite) for one, values in zip(sums, blocks, strict=True)]
 
     def finish(all_sums: Sequence[KernelSums], width: int) -> Representation:
         last = width == widest
