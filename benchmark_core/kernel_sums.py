@@ -20,6 +20,8 @@ from benchmark_core.threads import in_threads
 
 ROWS = 32  # rows centred at once: with a block's 4096 features small enough to stay in a core's cache
 TILE = 128  # rows and columns transposed at once
+SAMPLE = 32  # stimuli whose mean stands for that of all in single precision
+TOGETHER = 4  # blocks whose products are added up in single precision
 PANELS = 4  # a device computes this many panels of rows, each up to the diagonal: 5/8 of the whole product
 
 
@@ -40,7 +42,10 @@ class KernelSums:
     backend
         Where products are computed.
     exact
-        Products in float64; otherwise in float32 within a block, accumulated in float64.
+        Products in float64; otherwise in float32 within some blocks, accumulated in float64. On the CPU row sums,
+        products and square are then those of what is subtracted instead of the mean, until they are finished.
+    waiting
+        Blocks whose products in single precision are not yet part of the kernel.
     """
 
     row_sums: Any
@@ -50,6 +55,7 @@ class KernelSums:
     kernel: Any
     backend: Backend
     exact: bool
+    waiting: int = 0
     _room: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -74,10 +80,14 @@ class KernelSums:
         kernel = self.kernel
         if copy and kernel is not None:
             kernel = self.backend.xp.asarray(kernel, copy=True)
-        if isinstance(self.row_sums, np.ndarray):
-            row_sums, products, square = self._add(kernel, block, overwrite)
-        else:
+        waiting = 0
+        if not isinstance(self.row_sums, np.ndarray):
             row_sums, products, square = self._add_on_device(kernel, block)
+        elif self.exact:
+            row_sums, products, square = self._add(kernel, block)
+        else:
+            row_sums, products, square = self._add_in_single(kernel, block, copy, overwrite)
+            waiting = 0 if copy or kernel is None else (self.waiting + 1) % TOGETHER
         return KernelSums(
             self.row_sums + row_sums,
             self.mean_products + products,
@@ -86,7 +96,8 @@ class KernelSums:
             kernel,
             self.backend,
             self.exact,
-            self._room,
+            waiting,
+            {} if copy else self._room,
         )
 
     @stage("kernel")
@@ -98,64 +109,90 @@ class KernelSums:
         The features are None where there are more than stimuli, the kernel (both triangles of it) where there are not.
         The ``last`` time the kernel is finished where it is: nothing can be added afterwards.
         """
-        features = kernel = None
+        row_sums, products = (np.array(self.backend.to_numpy(a)) for a in (self.row_sums, self.mean_products))
+        square = float(self.mean_square)
+        in_single = not self.exact and isinstance(self.row_sums, np.ndarray)
         if n_features <= len(self.held):
             features = self.held[:, :n_features].copy()
-        else:
-            kernel = self.backend.to_numpy(self.kernel)
-            kernel = _symmetric(kernel if last and kernel.flags.writeable else kernel.copy())
-            if not self.exact:
-                _centre_twice(kernel)
-        row_sums, products = (np.array(self.backend.to_numpy(a)) for a in (self.row_sums, self.mean_products))
-        return features, kernel, row_sums, products, float(self.mean_square)
+            if in_single:
+                mean = features.mean(axis=0)
+                row_sums, products, square = features.sum(axis=1), features @ mean, float(mean @ mean)
+            return features, None, row_sums, products, square
+        kernel = self.backend.to_numpy(self.kernel)
+        if not (last and kernel.flags.writeable):
+            kernel = kernel.copy()
+        if self.waiting:
+            _add_triangle(kernel, self._product())
+        kernel = _symmetric(kernel)
+        if not self.exact:
+            means = _centre_twice(kernel)
+            if in_single:
+                products, square = products + means, square + float(means.mean())
+        return None, kernel, row_sums, products, square
 
-    def _add(self, kernel: np.ndarray | None, block: np.ndarray, overwrite: bool) -> tuple[np.ndarray, np.ndarray, float]:
+    def _add(self, kernel: np.ndarray | None, block: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Add products of a block's centred features to the kernel, if there is one; return what other sums get."""
         from scipy.linalg import blas
 
         n, b = block.shape
         mean = np.empty(b)
 
-        # In single precision a rounded mean shifts all stimuli alike, which centring the kernel takes out again.
-        dtype = np.dtype(np.float64 if self.exact else np.float32)
-
         def average(start: int, stop: int) -> None:
-            if self.exact:
-                np.mean(block[:, start:stop], axis=0, dtype=np.float64, out=mean[start:stop])
-                return
-            mean[start:stop] = 0.0
-            for row in range(0, n, ROWS):  # in single precision for a few rows only
-                mean[start:stop] += block[row : row + ROWS, start:stop].sum(axis=0)
-            mean[start:stop] /= n
+            np.mean(block[:, start:stop], axis=0, dtype=np.float64, out=mean[start:stop])
 
         in_threads(average, b)
-        subtracted = mean.astype(dtype)
-        overwrite = overwrite and block.dtype == dtype and block.flags.c_contiguous and block.flags.writeable
-        values = block if overwrite else self._buffer("values", n * b, dtype).reshape(n, b)
-        row_sums, products = np.empty(n), np.empty(n)
-
-        def centre(start: int, stop: int) -> None:
-            for row in range(start, stop, ROWS):
-                some = slice(row, min(row + ROWS, stop))
-                if dtype == block.dtype:
-                    np.subtract(block[some], subtracted, out=values[some])
-                else:
-                    np.copyto(values[some], block[some], casting="same_kind")
-                    values[some] -= subtracted
-                row_sums[some] = values[some].sum(axis=1)
-                # Not by BLAS, whose threads would go on waiting for more work and be in the way of the product.
-                products[some] = np.einsum("ij,j->i", values[some], subtracted)
-
-        in_threads(centre, n)
-        if kernel is not None and self.exact:
+        values = self._buffer("values", n * b, np.float64).reshape(n, b)
+        row_sums, products = self._subtract(mean, block, values)
+        if kernel is not None:
             # The upper triangle in the order of columns is the lower one in the order of rows.
             blas.dsyrk(1.0, values.T, beta=1.0, c=kernel.T, trans=1, lower=0, overwrite_c=1)
-        elif kernel is not None:
-            product = self._buffer("product", n * n, dtype).reshape(n, n)
-            blas.ssyrk(1.0, values.T, beta=0.0, c=product.T, trans=1, lower=0, overwrite_c=1)
-            _add_triangle(kernel, product)
-        total, square = float(mean.sum()), float(np.einsum("i,i->", mean, mean))
-        return row_sums + total, products + square, square
+        square = float(np.einsum("i,i->", mean, mean))
+        return row_sums + float(mean.sum()), products + square, square
+
+    def _add_in_single(
+        self, kernel: np.ndarray | None, block: np.ndarray, copy: bool, overwrite: bool
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Do the same in single precision, with less to read: what is subtracted is the mean of some stimuli only.
+
+        Whatever is subtracted, centring the kernel takes out again; it only has to be so near the mean that products
+        keep their digits. Products with the part of the mean that is left are row means of the kernel (:meth:`finish`).
+        """
+        from scipy.linalg import blas
+
+        n, b = block.shape
+        some = block[:: max(1, n // SAMPLE)]
+        shift = some.mean(axis=0, dtype=np.float64).astype(np.float32)
+        overwrite = overwrite and block.dtype == np.float32 and block.flags.c_contiguous and block.flags.writeable
+        values = block if overwrite else self._buffer("values", n * b, np.float32).reshape(n, b)
+        row_sums, products = self._subtract(shift, block, values)
+        if kernel is not None:
+            product = self._product().copy() if copy else self._product()
+            beta = 1.0 if self.waiting else 0.0
+            blas.ssyrk(1.0, values.T, beta=beta, c=product.T, trans=1, lower=0, overwrite_c=1)
+            if copy or self.waiting + 1 == TOGETHER:
+                _add_triangle(kernel, product)
+        square = float(np.einsum("i,i->", shift, shift, dtype=np.float64))
+        rest = float(products.mean())
+        return row_sums + float(shift.sum(dtype=np.float64)), products + square + rest, square + 2 * rest
+
+    def _subtract(self, mean: np.ndarray, block: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Write the block less a mean to ``values``, of the same type; return its row sums and products with the mean."""
+        row_sums, products = np.empty(len(block)), np.empty(len(block))
+
+        def subtract(start: int, stop: int) -> None:
+            for row in range(start, stop, ROWS):
+                some = slice(row, min(row + ROWS, stop))
+                if block.dtype == values.dtype:
+                    np.subtract(block[some], mean, out=values[some])
+                else:
+                    np.copyto(values[some], block[some], casting="same_kind")
+                    values[some] -= mean
+                row_sums[some] = values[some].sum(axis=1)
+                # Not by BLAS, whose threads would go on waiting for more work and be in the way of the product.
+                products[some] = np.einsum("ij,j->i", values[some], mean)
+
+        in_threads(subtract, len(block))
+        return row_sums, products
 
     def _add_on_device(self, kernel: Any, block: np.ndarray) -> tuple[Any, Any, Any]:
         """Do the same where the kernel is: the block travels as it is, and everything is computed there."""
@@ -174,7 +211,12 @@ class KernelSums:
         square = xp.sum(mean * mean)
         return row_sums, products + square, square
 
-    def _buffer(self, name: str, size: int, dtype: np.dtype[Any]) -> np.ndarray:
+    def _product(self) -> np.ndarray:
+        """Return the (n, n) float32 array in which products wait."""
+        n = len(self.row_sums)
+        return self._buffer("product", n * n, np.float32).reshape(n, n)
+
+    def _buffer(self, name: str, size: int, dtype: type[np.floating[Any]]) -> np.ndarray:
         """Return an array that is used again for every block; zeros at first, for what lay there might not be numbers."""
         if name not in self._room or self._room[name].size < size:
             self._room[name] = np.zeros(size, dtype=dtype)
@@ -216,8 +258,8 @@ def _symmetric(kernel: np.ndarray) -> np.ndarray:
     return kernel
 
 
-def _centre_twice(kernel: np.ndarray) -> None:
-    """Subtract row means and column means of a symmetric kernel, in place."""
+def _centre_twice(kernel: np.ndarray) -> np.ndarray:
+    """Subtract row means and column means of a symmetric kernel, in place; return what they were."""
     n = len(kernel)
     mean = np.empty(n)
 
@@ -233,3 +275,4 @@ def _centre_twice(kernel: np.ndarray) -> None:
             kernel[row] -= centre[row]
 
     in_threads(subtract, n)
+    return mean

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,36 @@ def test_blocks_are_the_matrix(tmp_path: Path, n: int, sizes: list[int], chunk_r
 def test_the_real_block(tmp_path: Path, size: int) -> None:
     values = matrices(5, {"a": size})
     np.testing.assert_array_equal(read(write(tmp_path / "s", values, 2), "a"), values["a"])
+
+
+def test_chunks_of_an_earlier_version_are_read(tmp_path: Path) -> None:
+    """Their pieces have the CRC of all bytes, and no name for it."""
+    values = matrices(7, {"a": 9})
+    spool = write(tmp_path / "s", values)
+    for path in sorted((tmp_path / "s").glob("*.chunk")):
+        content = path.read_bytes()
+        magic, rest = room._MAGIC, content[len(room._MAGIC) :]
+        length = int.from_bytes(rest[:8], "little")
+        header, payload = json.loads(rest[12 : 12 + length]), rest[12 + length :]
+        del header["checksum"]
+        header["layers"]["a"]["pieces"] = [[0, zlib.crc32(payload)]]
+        text = json.dumps(header).encode()
+        path.write_bytes(
+            magic + len(text).to_bytes(8, "little") + zlib.crc32(text).to_bytes(4, "little") + text + payload
+        )
+    again = Spool.open(tmp_path / "s", 7, ["a"])
+    assert again is not None
+    np.testing.assert_array_equal(read(again, "a"), values["a"])
+    assert spool.n_chunks == 2
+
+
+@given(rows=st.integers(1, 9), columns=st.integers(1, 9), data=st.data())
+def test_a_checksum_sees_every_wrong_word(rows: int, columns: int, data: st.DataObject) -> None:
+    words = np.random.default_rng(rows * columns).integers(0, 2**32, (rows, columns), dtype=np.uint32)
+    before = room._checksum(words.data.cast("B"), rows)
+    where = data.draw(st.tuples(st.integers(0, rows - 1), st.integers(0, columns - 1)))
+    words[where] ^= data.draw(st.integers(1, 2**32 - 1))
+    assert room._checksum(words.data.cast("B"), rows) != before
 
 
 def test_any_layout_of_memory_is_written(tmp_path: Path) -> None:
