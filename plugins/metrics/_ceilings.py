@@ -22,6 +22,7 @@ from benchmark_core.reliability import (
 from benchmark_core.resampling import pooled_reliability, pooled_variance, resample_counts, weighted_statistics
 from benchmark_core.splits import Fold
 from plugins.metrics._fitting import training_statistics
+from plugins.metrics._median_reliability import corrected_median, log_ratio_error
 from plugins.metrics._predictivity import nanmean, rows_of
 
 MOST_PAIRS = 45
@@ -184,7 +185,12 @@ def anova(responses: Responses, tested: Sequence[TestedStimuli], counts: Sequenc
         number += use.sum(axis=1)
     means = np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0)
     known = reliability[np.isfinite(reliability)]
-    beside = {"median": _number(np.median(known)) if len(known) else None}
+    repetitions = np.isfinite(responses.values).sum(axis=1)
+    error = log_ratio_error(measured, noises, [repetitions[t.rows] for t in tested])
+    beside = {
+        "median": _number(np.median(known)) if len(known) else None,
+        "median_corrected": _number(corrected_median(reliability, error)),
+    }
     return Ceiling(float(nanmean(reliability)), reliability, means, _n_stimuli(averages, tested), beside=beside)
 
 
