@@ -108,8 +108,9 @@ def test_a_copy_leaves_the_sums_as_they_were(exact: bool) -> None:
     np.testing.assert_array_equal(sums.finish(30)[1], kernel_before)
     centred = x[:, :35].astype(np.float64) - x[:, :35].astype(np.float64).mean(axis=0)
     np.testing.assert_allclose(narrow.finish(35)[1], centred @ centred.T, atol=1e-12 if exact else 1e-4)
-    # The digits of a narrow layer are the same if nothing wider was asked for.
-    np.testing.assert_array_equal(narrow.finish(35)[1], added(x[:, :35], [16, 30], exact=exact).finish(35)[1])
+    # A narrow layer is the same if nothing wider was asked for, but for BLAS, which looks at where arrays lie.
+    alone = added(x[:, :35], [16, 30], exact=exact).finish(35)[1]
+    np.testing.assert_allclose(narrow.finish(35)[1], alone, atol=1e-12 if exact else 1e-5)
 
 
 @pytest.mark.parametrize("exact", [True, False])

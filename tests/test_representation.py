@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from benchmark_core import spool as spool_room
 from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError, ModelError
-from benchmark_core.representation import Representation, from_spool
+from benchmark_core.representation import Representation, from_spool, prefixes_from_spool
 from benchmark_core.spool import Spool
 from benchmark_core.store import CorruptFileWarning
 
@@ -186,6 +186,23 @@ def test_backends_and_precisions(tmp_path: Path, exact: bool) -> None:
         assert found.mean_square == pytest.approx(expected.mean_square, rel=1e-14 if exact else 1e-6)
         if not exact:
             assert np.abs(found.kernel - centred @ centred.T).max() > 0
+
+
+@pytest.mark.parametrize("widths", [[9], [40], [100], [150], [9, 40, 100, 150], [100, 150]])
+def test_widths_in_single_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widths: list[int]) -> None:
+    """Held or not, alone or before wider ones, over several blocks that are added up in single precision."""
+    monkeypatch.setattr(spool_room, "BLOCK", 16)
+    values = draw(30, 150, offset=20.0)
+    given = {width: str(width) for width in widths}
+    spool = spooled(tmp_path / "s", values)
+    found = list(prefixes_from_spool(spool, "layer", ids_of(30), keys=given, backend=Backend(), exact=False))
+    for width, representation in zip(widths, found, strict=True):
+        some = values[:, :width]
+        centred = some - some.mean(axis=0)
+        close(representation.gram(), centred @ centred.T, 1e-6)
+        close(representation.row_sums, some.sum(axis=1), 1e-6)
+        close(representation.mean_products, some @ some.mean(axis=0), 1e-6)
+        assert representation.mean_square == pytest.approx(float((some.mean(axis=0) ** 2).sum()), rel=1e-6)
 
 
 def test_progress_counts_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
