@@ -265,8 +265,9 @@ def print_estimate(shown: Mapping[str, Any]) -> None:
         recorded = f"{_duration(guess['recorded_seconds'])} from recorded times"
         bases = ["from recorded times" if counted <= 0.5 else recorded] if guess["recorded_seconds"] else []
         bases += [f"{_duration(counted)} from operation counts ({at})"] if counted > 0.5 else []
-        unknown = f", and {guess['n_unknown']} of {left} scores that cannot be told" if guess["n_unknown"] else ""
-        print(f"time: about {_duration(guess['seconds'])}{unknown} ({', '.join(bases)})")
+        unknown = f"; {guess['n_unknown']} of {left} scores are not in it: nothing alike is recorded"
+        about = f"time: about {_duration(guess['seconds'])} ({', '.join(bases)})"
+        print(about + (unknown if guess["n_unknown"] else ""))
     if guess["peak_rss_bytes"]:
         where = f" on {', '.join(guess['devices'])}" if guess["devices"] else ""
         print(

@@ -26,7 +26,7 @@ from benchmark_core.preprocessing import Preprocessing
 from benchmark_core.profiling import stage
 from benchmark_core.provenance import peak_rss
 from benchmark_core.replicas import Batch, ChunkOutputs, Replica
-from benchmark_core.spool import Spool
+from benchmark_core.spool import Spool, bytes_per_value
 from benchmark_core.stimuli import StimulusSet
 from benchmark_core.torch_models import HookedModel
 
@@ -76,11 +76,11 @@ def wrap(loaded: Any, name: str) -> Model:
 
 @dataclass
 class ExtractionPlan:
-    """What the forward pass of the first stimulus tells: sizes, the batch size, the spool's size on disk; its outputs."""
+    """What the forward pass of the first stimulus tells: sizes, the batch size, numbers in all; its outputs."""
 
     n_features: dict[str, int]
     batch_size: int
-    spool_bytes: int
+    n_values: int
     outputs: dict[str, torch.Tensor]
 
 
@@ -132,9 +132,11 @@ def extract(
         replica, first = Replica(model, device, layers, precision), None
         if spool is None:
             plan = probe(replica, stimuli, preprocessing, batch_size)
-            check_disk(folder, plan.spool_bytes)
             chunk_rows = -(-max(CHUNK_ROWS, plan.batch_size) // plan.batch_size) * plan.batch_size
-            spool, first = Spool.create(folder, len(stimuli), layers, chunk_rows, plan.batch_size), plan.outputs
+            half = precision == "fast"
+            check_disk(folder, int(plan.n_values * bytes_per_value(chunk_rows, half)))
+            spool = Spool.create(folder, len(stimuli), layers, chunk_rows, plan.batch_size, half)
+            first = plan.outputs
         replica.fits = batch_size or spool.batch_size
         chunks = spool.absent()
         done = len(stimuli) - sum(len(spool.rows(c)) for c in chunks)
@@ -338,7 +340,7 @@ def probe(
             needed = max(needed, most - held)
         fits = max(1, int(0.25 * psutil.virtual_memory().available / max(needed, 1)))
         batch_size = 1 << min(fits, LARGEST_BATCH["cpu"]).bit_length() - 1
-    return ExtractionPlan(n_features, batch_size, 4 * len(stimuli) * sum(n_features.values()), outputs)
+    return ExtractionPlan(n_features, batch_size, len(stimuli) * sum(n_features.values()), outputs)
 
 
 def check_disk(folder: Path, needed: int) -> None:

@@ -190,8 +190,9 @@ def spool_whole(
     width = units * model.features_per_unit
     spool = Spool.open(folder, stems.n, [layer])
     if spool is None or spool.chunk_rows != stems.chunk_rows:
-        check_disk(folder, 4 * stems.n * width)
-        spool = Spool.create(folder, stems.n, [layer], stems.chunk_rows, stems.batch_size)
+        half = precision == "fast"
+        check_disk(folder, int(stems.n * width * spools.bytes_per_value(stems.chunk_rows, half)))
+        spool = Spool.create(folder, stems.n, [layer], stems.chunk_rows, stems.batch_size, half)
     for chunk in spool.absent():
         started = time.perf_counter()
         stem = torch.from_numpy(stems.read(chunk, STEM)).to(device)

@@ -57,6 +57,11 @@ class JoinedSpool:
         return self.own.batch_size
 
     @property
+    def bytes_per_value(self) -> float:
+        """Size of a feature of a stimulus on disk."""
+        return self.own.bytes_per_value
+
+    @property
     def n_chunks(self) -> int:
         """Number of chunks of both."""
         return self.kept.n_chunks + self.own.n_chunks

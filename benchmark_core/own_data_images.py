@@ -107,9 +107,9 @@ class ImageFolder:
         taken = {*owners, *(name for names in several.values() for name in names)}
         return Matches(files, tuple(missing), several, shared, tuple(n for n in self.files if n not in taken))
 
-    def suggest(self, stimulus_id: str) -> str:
-        """Return what an id without a file may have meant, as a question, or nothing."""
-        names = sorted({PurePosixPath(name).stem for name in self.files})
+    def suggest(self, stimulus_id: str, among: Iterable[str]) -> str:
+        """Return which of some files an id without one may have meant, as a question, or nothing."""
+        names = sorted({PurePosixPath(name).stem for name in among})
         lower = [name for name in names if name.lower() == PurePosixPath(stimulus_id).stem.lower()]
         if lower:
             return f" Did you mean {lower[0]}?"

@@ -273,7 +273,7 @@ def problems_with(matches: Matches, folder: ImageFolder, only_matched: bool) -> 
     """Return a line for each kind of thing that is wrong with how ids match images."""
     lines = []
     if matches.missing and not (only_matched and matches.files):
-        hint = folder.suggest(matches.missing[0])
+        hint = folder.suggest(matches.missing[0], matches.unused)
         example = next(iter(sorted(folder.files)))
         lines.append(
             f"{len(matches.missing)} of {len(matches.missing) + len(matches.files) + len(matches.several)} stimulus ids have "

@@ -225,7 +225,7 @@ class Pipeline:
             "extracted_layers": list(layers),
             "kernel_seconds": kernel_seconds,
             "batch_size": spool.batch_size,
-            "spool_bytes": 4 * spool.n * sum(spool.n_features(name) for name in layers),
+            "spool_bytes": round(spool.bytes_per_value * spool.n * sum(spool.n_features(name) for name in layers)),
             "device": ",".join(self.numerics.devices) or self.numerics.device,
             "peak_rss_bytes": peak_rss(),
         }

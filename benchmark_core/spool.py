@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmark_core.atomic import write_atomically
 from benchmark_core.errors import ModelError
+from benchmark_core.half_pieces import LEAST_ROWS, pack, packed_bytes, unpack
 from benchmark_core.home import make_folder
 from benchmark_core.profiling import stage
 from benchmark_core.store import set_aside
@@ -53,6 +54,9 @@ class Spool:
     batch_size
         Stimuli in a forward pass; a divisor of ``chunk_rows``. Kept with the spool because a resumed run must cut
         its batches at the same places to give the same digits.
+    half
+        Features are written in half the bytes, and lose some of their digits; see
+        :mod:`benchmark_core.half_pieces`.
     """
 
     folder: Path
@@ -60,6 +64,7 @@ class Spool:
     layers: tuple[str, ...]
     chunk_rows: int
     batch_size: int
+    half: bool = False
     _headers: dict[int, tuple[int, dict[str, Any]]] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -70,18 +75,25 @@ class Spool:
             rows, batch = int(plan["chunk_rows"]), int(plan["batch_size"])
             if [plan["n"], plan["layers"]] != [n, list(layers)] or min(rows, batch) < 1:
                 return None
-            return cls(folder, n, tuple(layers), rows, batch)
+            return cls(folder, n, tuple(layers), rows, batch, bool(plan.get("half", False)))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     @classmethod
-    def create(cls, folder: Path, n: int, layers: Sequence[str], chunk_rows: int, batch_size: int) -> Spool:
+    def create(
+        cls, folder: Path, n: int, layers: Sequence[str], chunk_rows: int, batch_size: int, half: bool = False
+    ) -> Spool:
         """Begin an empty spool, replacing whatever lies there."""
         shutil.rmtree(folder, ignore_errors=True)
         make_folder(folder, "the spool")
-        plan = {"n": n, "layers": list(layers), "chunk_rows": chunk_rows, "batch_size": batch_size}
+        plan = {"n": n, "layers": list(layers), "chunk_rows": chunk_rows, "batch_size": batch_size, "half": half}
         write_atomically(folder / "plan.json", json.dumps(plan).encode())
-        return cls(folder, n, tuple(layers), chunk_rows, batch_size)
+        return cls(folder, n, tuple(layers), chunk_rows, batch_size, half)
+
+    @property
+    def bytes_per_value(self) -> float:
+        """Size of a feature of a stimulus on disk."""
+        return bytes_per_value(self.chunk_rows, self.half)
 
     @property
     def n_chunks(self) -> int:
@@ -99,36 +111,32 @@ class Spool:
     @stage("spool write")
     def write(self, chunk: int, outputs: Mapping[str, np.ndarray], seconds: float) -> None:
         """Write one chunk: for every layer a float32 array (rows, features)."""
-        # Each piece is copied twice, into memory that is used again: a chunk's worth of fresh memory would cost more.
-        room = np.empty(len(self.rows(chunk)) * BLOCK, dtype="<f4")
+        # Each piece is made twice, into memory that is used again: a chunk's worth of fresh memory would cost more.
+        rows = len(self.rows(chunk))
+        half = self.half and rows >= LEAST_ROWS
+        room = np.empty(rows * BLOCK, dtype="<f4")
 
-        def pieces(layer: str) -> Iterator[memoryview]:
+        def pieces(layer: str) -> Iterator[tuple[memoryview, int]]:
             values = outputs[layer]
             for first in range(0, values.shape[1], BLOCK):
                 some = values[:, first : first + BLOCK]
                 piece = room[: some.size].reshape(some.shape)
                 piece[:] = some
-                yield piece.data.cast("B")
+                yield (pack(piece) if half else piece).data.cast("B"), some.shape[1]
 
         index: dict[str, Any] = {}
         offset = 0
         for layer in self.layers:
             places = []
-            for piece in pieces(layer):
-                places.append([offset, _checksum(piece, len(self.rows(chunk)))])
+            for piece, width in pieces(layer):
+                places.append([offset, _checksum(piece, width, half)])
                 offset += len(piece)
             index[layer] = {"features": outputs[layer].shape[1], "pieces": places}
-        header = json.dumps(
-            {
-                "rows": len(self.rows(chunk)),
-                "seconds": seconds,
-                "size": offset,
-                "checksum": _CHECKSUM,
-                "layers": index,
-            }
-        ).encode()
+        facts = {"rows": rows, "seconds": seconds, "size": offset, "checksum": _CHECKSUM, "half": half, "layers": index}
+        header = json.dumps(facts).encode()
         prefix = [_MAGIC, len(header).to_bytes(8, "little"), zlib.crc32(header).to_bytes(4, "little"), header]
-        write_atomically(self._path(chunk), itertools.chain(prefix, *map(pieces, self.layers)))
+        made = (piece for layer in self.layers for piece, _ in pieces(layer))
+        write_atomically(self._path(chunk), itertools.chain(prefix, made))
 
     def n_features(self, layer: str) -> int:
         """Number of features of a layer, the same in every chunk.
@@ -235,7 +243,9 @@ class Spool:
     def _read_piece(self, chunk: int, layer: str, block: int, out: np.ndarray) -> None:
         offset, header = self._whole(chunk)
         start, checksum = header["layers"][layer]["pieces"][block]
-        view = out.data.cast("B")
+        half = bool(header.get("half", False))
+        packed = np.empty(packed_bytes(*out.shape), dtype=np.uint8) if half else out
+        view = packed.data.cast("B")
         try:
             with self._path(chunk).open("rb", buffering=0) as handle:
                 handle.seek(offset + start)
@@ -244,19 +254,31 @@ class Spool:
                     os.posix_fadvise(handle.fileno(), handle.tell(), len(view), os.POSIX_FADV_WILLNEED)
         except FileNotFoundError:
             read = 0
+        found = None
         if read == len(view):
             # Chunks without a name for it are of an earlier version.
-            found = _checksum(view, len(out)) if header.get("checksum") == _CHECKSUM else zlib.crc32(view)
-        if read != len(view) or found != checksum:
+            named = header.get("checksum") == _CHECKSUM
+            found = _checksum(view, out.shape[1], half) if named else zlib.crc32(view)
+        if found != checksum:
             self._headers.pop(chunk, None)
             set_aside(self._path(chunk), "a piece does not match its checksum")
             raise DamagedChunkError(str(self._path(chunk)))
+        if half:
+            unpack(packed, out)
 
 
-def _checksum(piece: memoryview, rows: int) -> int:
-    """Return the CRC-32 of the sums of all stimuli's 32-bit words, modulo 2^32, eight times as fast as that of all bytes.
+def bytes_per_value(chunk_rows: int, half: bool) -> float:
+    """Return the size of a feature of a stimulus in a spool."""
+    return packed_bytes(chunk_rows, 1) / chunk_rows if half and chunk_rows >= LEAST_ROWS else 4.0
+
+
+def _checksum(piece: memoryview, features: int, half: bool) -> int:
+    """Return the CRC-32 of the sums of all stimuli's words, modulo 2^32, eight times as fast as that of all bytes.
 
     A single wrong word changes one sum, and so the checksum; more of them, one time in 2^32 not.
     """
-    words = np.frombuffer(piece, dtype="<u4").reshape(rows, -1)
+    if half and features % 2:
+        words = np.frombuffer(piece, dtype="<u2").reshape(-1, features)
+    else:
+        words = np.frombuffer(piece, dtype="<u4").reshape(-1, features // 2 if half else features)
     return zlib.crc32(np.add.reduce(words, axis=0, dtype=np.uint32))

@@ -207,7 +207,7 @@ def test_what_the_first_forward_pass_tells(stimuli: StimulusSet, monkeypatch: py
         plan = probe(Replica(HookedModel(net), "cpu", LAYERS), stimuli, SMALL)
         assert plan.n_features == sizes
         assert plan.batch_size == batch_size
-        assert plan.spool_bytes == 4 * N * sum(sizes.values())
+        assert plan.n_values == N * sum(sizes.values())
         assert net.batches == [1]
         assert all(not m._forward_hooks for m in net.modules())
     assert probe(Replica(HookedModel(Net()), "cpu", LAYERS), stimuli, SMALL, 7).batch_size == 7

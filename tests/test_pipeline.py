@@ -225,6 +225,16 @@ def test_another_precision_or_version_is_another_representation(world: World) ->
     assert world.forwarded() == 3 * N
 
 
+def test_fast_spools_half_the_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "CHUNK_ROWS", N)
+    exact, fast = world.ask(), world.ask(precision="fast")
+    for layer in LAYERS:
+        whole, half = (found[layer][0].gram() for found in (exact, fast))
+        assert np.abs(half - whole).max() < 1e-4 * np.abs(whole).max()
+        assert np.abs(half - whole).max() > 1e-6 * np.abs(whole).max()  # more than products alone
+        assert 0.5 < fast[layer][1]["spool_bytes"] / exact[layer][1]["spool_bytes"] < 0.55
+
+
 def test_unseeded_weights_are_the_same_in_every_run(world: World, tmp_path: Path) -> None:
     other = World(tmp_path / "other")
     torch.manual_seed(1)
