@@ -178,7 +178,9 @@ def run_command(
         str, typer.Option(help="auto, cpu, cuda:N, several as cuda:0,cuda:1, or cuda for all GPUs.")
     ] = "auto",
     backend: Annotated[str, typer.Option(help="auto, numpy, torch or cupy.")] = "auto",
-    precision: Annotated[str, typer.Option(help="exact, or fast (TF32 and float32 products, half the disk).")] = "exact",
+    precision: Annotated[
+        str, typer.Option(help="exact, or fast (TF32 and float32 products, half the disk).")
+    ] = "exact",
     batch_size: Annotated[str, typer.Option(metavar="N", help="auto, or stimuli in a forward pass.")] = "auto",
     records: RecordsOption = None,
     plugins: PluginsOption = None,

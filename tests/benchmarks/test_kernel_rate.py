@@ -46,11 +46,11 @@ class InTurns:
 def test_share_of_the_product_rate(benchmark: Any, tmp_path: Path, precision: str) -> None:
     """The 3200 stimuli of MajajHong and the widest layer that the paper scores there."""
     random = np.random.default_rng(0)
-    spool = Spool.create(tmp_path / "spool", N, ["layer"], 32, 32)
+    exact, dtype = precision == "exact", np.float64 if precision == "exact" else np.float32
+    spool = Spool.create(tmp_path / "spool", N, ["layer"], 32, 32, half=not exact)
     for chunk in range(spool.n_chunks):
         spool.write(chunk, {"layer": random.random((32, P), dtype=np.float32)}, 0.0)
     ids = [f"{i:04d}" for i in range(N)]
-    exact, dtype = precision == "exact", np.float64 if precision == "exact" else np.float32
     watches = []
 
     def kernel() -> None:

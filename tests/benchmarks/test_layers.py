@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from timing import row
 
 from benchmark_core.arrays import Backend
 from benchmark_core.extraction import extract, wrap
@@ -60,4 +61,7 @@ def test_twelve_blocks_in_one_pass(benchmark: Any, stimuli: StimulusSet, tmp_pat
         "twelve_blocks_s": round(float(twelve[0]), 3),
         "threads": torch.get_num_threads(),
         "stimuli": N_STIMULI,
+        "rows": [
+            row("vit-untrained, 12 blocks in one pass", f"{N_STIMULI} images", twelve, "the last block alone", one)
+        ],
     }

@@ -117,16 +117,18 @@ def test_kernel_and_metric_stage_at_full_width(benchmark: Any, tmp_path: Path) -
     found = targets(x)
     averages = pairs(found)
     one = found["V4"].of_subject("Chabo")
-    spool = Spool.create(tmp_path / "spool", N, ["layer"], 32, 32)
-    for chunk in range(spool.n_chunks):
-        spool.write(chunk, {"layer": x[32 * chunk : 32 * (chunk + 1)]}, 0.0)
+    spools = {}
+    for exact in (True, False):
+        spools[exact] = Spool.create(tmp_path / str(exact), N, ["layer"], 32, 32, half=not exact)
+        for chunk in range(spools[exact].n_chunks):
+            spools[exact].write(chunk, {"layer": x[32 * chunk : 32 * (chunk + 1)]}, 0.0)
     watch, rates, r = Stopwatch(), {}, {}
 
     def ours(exact: bool) -> None:
         name = "exact" if exact else "fast"
         before = product_rates(np.float64 if exact else np.float32)
         representation = watch(
-            f"kernel {name}", lambda: from_spool(spool, "layer", IDS, key="", backend=Backend(), exact=exact)
+            f"kernel {name}", lambda: from_spool(spools[exact], "layer", IDS, key="", backend=Backend(), exact=exact)
         )
         rates[name] = np.maximum(before, product_rates(np.float64 if exact else np.float32))
         scores = watch(f"metric {name}", lambda: score(representation, list(found.values())))

@@ -1,7 +1,7 @@
 """Layers 2 to 5 of ``expansion5l`` at their full widths on the CPU: by transforms, against torch's own convolutions.
 
 ``.venv/bin/python -m pytest tests/benchmarks/test_trunk.py -o addopts='' --benchmark-json=FILE`` writes the ratios to
-``extra_info``. Three minutes on 2 cores, six with batches of 16 (marked slow); 2.6 GB. Both ways are timed in turns;
+``extra_info``, and a row of the table that ``make bench`` prints. Three minutes on 2 cores, six with batches of 16 (marked slow); 2.6 GB. Both ways are timed in turns;
 minima over rounds.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from timing import row
 from torch import Tensor
 
 from plugins.models import _expansion_network as network
@@ -89,6 +90,7 @@ def test_layer(benchmark: Any, monkeypatch: pytest.MonkeyPatch, name: str, image
         "largest_difference_to_rms": float(off.abs().max() / size.square().mean().sqrt()),
         "largest_difference_to_largest": float(off.abs().max() / size.abs().max()),
         "threads": threads,
+        "rows": [row(f"expansion5l, {name}", f"{images} images", ours, "torch's convolution", direct)],
     }
     assert float(off.abs().max()) < 1e-5 * float(size.abs().max())
 
@@ -119,5 +121,6 @@ def test_trunk(benchmark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         "largest_difference_to_rms": float(off.abs().max() / size.square().mean().sqrt()),
         "largest_difference_to_largest": float(off.abs().max() / size.abs().max()),
         "threads": torch.get_num_threads(),
+        "rows": [row("expansion5l, layers 1 to 4", "8 images", ours, "torch's convolutions", direct)],
     }
     assert float(off.abs().max()) < 1e-5 * float(size.abs().max())
