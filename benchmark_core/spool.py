@@ -175,9 +175,10 @@ class Spool:
             values = room[: self.n * min(BLOCK, features - first)].reshape(self.n, -1)
 
             def read(start: int, stop: int, block: int = block, values: np.ndarray = values) -> None:
+                packed = np.empty(packed_bytes(self.chunk_rows, values.shape[1]), dtype=np.uint8)
                 for chunk in range(start, stop):
                     rows = self.rows(chunk)
-                    self._read_piece(chunk, layer, block, values[rows.start : rows.stop])
+                    self._read_piece(chunk, layer, block, values[rows.start : rows.stop], packed)
 
             with stage("spool read"):
                 in_threads(read, self.n_chunks)
@@ -196,7 +197,7 @@ class Spool:
         values = np.empty((rows, features), dtype=np.float32)
         for block, first in enumerate(range(0, features, BLOCK)):
             piece = np.empty((rows, min(BLOCK, features - first)), dtype=np.float32)
-            self._read_piece(chunk, layer, block, piece)
+            self._read_piece(chunk, layer, block, piece, np.empty(packed_bytes(*piece.shape), dtype=np.uint8))
             values[:, first : first + piece.shape[1]] = piece
         return values
 
@@ -240,12 +241,12 @@ class Spool:
         self._headers[chunk] = (offset, header)
         return self._headers[chunk]
 
-    def _read_piece(self, chunk: int, layer: str, block: int, out: np.ndarray) -> None:
+    def _read_piece(self, chunk: int, layer: str, block: int, out: np.ndarray, packed: np.ndarray) -> None:
         offset, header = self._whole(chunk)
         start, checksum = header["layers"][layer]["pieces"][block]
         half = bool(header.get("half", False))
-        packed = np.empty(packed_bytes(*out.shape), dtype=np.uint8) if half else out
-        view = packed.data.cast("B")
+        room = packed[: packed_bytes(*out.shape)] if half else out
+        view = room.data.cast("B")
         try:
             with self._path(chunk).open("rb", buffering=0) as handle:
                 handle.seek(offset + start)
@@ -264,7 +265,7 @@ class Spool:
             set_aside(self._path(chunk), "a piece does not match its checksum")
             raise DamagedChunkError(str(self._path(chunk)))
         if half:
-            unpack(packed, out)
+            unpack(room, out)
 
 
 def bytes_per_value(chunk_rows: int, half: bool) -> float:
