@@ -107,9 +107,12 @@ class ImageFolder:
         taken = {*owners, *(name for names in several.values() for name in names)}
         return Matches(files, tuple(missing), several, shared, tuple(n for n in self.files if n not in taken))
 
-    def suggest(self, stimulus_id: str, among: Iterable[str]) -> str:
-        """Return which of some files an id without one may have meant, as a question, or nothing."""
-        names = sorted({PurePosixPath(name).stem for name in among})
+    def suggest(self, stimulus_id: str, unused: Iterable[str]) -> str:
+        """Return which file an id without one may have meant, as a question, or nothing.
+
+        One that is another stimulus's only if the two are spelled alike.
+        """
+        names = sorted({PurePosixPath(name).stem for name in self.files})
         lower = [name for name in names if name.lower() == PurePosixPath(stimulus_id).stem.lower()]
         if lower:
             return f" Did you mean {lower[0]}?"
@@ -122,7 +125,8 @@ class ImageFolder:
             ]
             if same:
                 return f" Did you mean {same[0]}?"
-        return did_you_mean(PurePosixPath(stimulus_id).stem, names[:2000])
+        spare = sorted({PurePosixPath(name).stem for name in unused})
+        return did_you_mean(PurePosixPath(stimulus_id).stem, spare[:2000])
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -116,7 +116,7 @@ def test_the_command_reports_on_files_and_ends_with_2_where_scores_would_be_wron
     assert errors == [f"error: {p}" for p in document["problems"]]
     assert "2 of 26 stimulus ids have no image" in errors[0]
     assert "'im99', 'img7'" in errors[0]
-    assert "Did you mean" in errors[0]
+    assert "Did you mean" not in errors[0]  # every image that is spelled alike is another stimulus's
     (report,) = document["benchmarks"]
     assert report["ids"]["without_image"] == ["im99", "img7"]
     text = bench("data", "check", "--images", twins, "--responses", path, "--region", "V4")

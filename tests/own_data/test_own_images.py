@@ -52,9 +52,9 @@ def test_what_fits_nothing_or_too_much_is_told_apart(tmp_path: Path) -> None:
     assert found.shared == {"im2.png": ("im2", "im2.png")}
     assert found.missing == ("im9",)
     assert found.unused == ("im003.png", "spare.png")
-    assert folder.suggest("IM2.png", folder.files) == " Did you mean im2?"
-    assert folder.suggest("3", folder.files) == " Did you mean im003?"
-    assert folder.suggest("im22", folder.files) == " Did you mean im2 or im1 or im003?"
+    assert folder.suggest("IM2.png", found.unused) == " Did you mean im2?"
+    assert folder.suggest("3", found.unused) == " Did you mean im003?"
+    assert folder.suggest("im22", folder.files) == " Did you mean im2 or im1?"
     assert folder.suggest("im22", found.unused) == ""  # files that are some other stimulus's are no suggestion
 
 
