@@ -35,6 +35,9 @@ def pack(values: np.ndarray) -> np.ndarray:
     scales, numbers = _parts(packed, rows, b)
     np.abs(values).max(axis=0, out=scales)
     scales /= _LARGEST
+    with np.errstate(over="ignore"):  # of the largest there are, a scale that was rounded up gives infinity back
+        too_large = ~np.isfinite(scales * np.float32(_LARGEST))
+    np.nextafter(scales, np.float32(0), out=scales, where=too_large)
     # Of magnitudes so small that the scale would be none.
     np.maximum(scales, np.finfo(np.float32).tiny, out=scales)
     numbers[:] = np.rint(values / scales)

@@ -20,6 +20,14 @@ from benchmark_core.store import CorruptFileWarning
 ANY = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
+def test_the_largest_numbers_stay_finite() -> None:
+    largest = np.finfo(np.float32).max
+    values = np.array([[largest, -largest, 1.0], [0.0, largest / 3, -1e-3]], dtype=np.float32)
+    found = np.empty_like(values)
+    unpack(pack(values), found)
+    assert (np.abs(found.astype(float) - values) <= np.abs(values).max(axis=0) / 65000).all()
+
+
 @given(st.integers(1, 9), st.integers(1, 7), st.data())
 def test_no_number_moves_by_more_than_a_65534th_of_the_largest(rows: int, features: int, data: st.DataObject) -> None:
     values = data.draw(arrays(np.float32, (rows, features), elements=ANY))
