@@ -14,10 +14,10 @@ from plugins.metrics._median_reliability import corrected_median, log_ratio_erro
 COUNTS = {"2": (2, 2), "3": (3, 3), "2 to 7": (2, 7), "1 to 4": (1, 4)}
 
 
-def in_two_folds(trials: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+def in_two_folds(trials: np.ndarray) -> list[list[np.ndarray]]:
     counts = np.isfinite(trials).sum(axis=1)
     means = np.nansum(trials, axis=1) / counts
-    return tuple(np.array_split(values, 2) for values in (means, mean_noise(trials), counts))  # type: ignore[return-value]
+    return [np.array_split(values, 2) for values in (means, mean_noise(trials), counts)]
 
 
 def log_ratio(means: list[np.ndarray], noises: list[np.ndarray]) -> np.ndarray:
