@@ -1,27 +1,26 @@
 """The sums of pass 2: what a kernel is made of, block of features by block, with half of each symmetric product.
 
-On the CPU the products are BLAS's symmetric rank-k updates, straight into the kernel; everything else works on rows in
-several threads and in arrays that are used again, because fresh memory costs as much as the arithmetic. On a device a
-block travels in single precision, once, and everything is added up there.
+On the CPU the products are BLAS's symmetric updates (:mod:`benchmark_core.symmetric_products`), which go on while the
+next block is read; everything else works on rows in several threads and in arrays that are used again, because fresh
+memory costs as much as the arithmetic. On a device a block travels in single precision, once, and everything is added up
+there.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from benchmark_core.arrays import Backend
 from benchmark_core.profiling import stage
+from benchmark_core.symmetric_products import SymmetricProducts
 from benchmark_core.threads import in_threads
 
 ROWS = 32  # rows centred at once: with a block's 4096 features small enough to stay in a core's cache
 TILE = 128  # rows and columns transposed at once
 SAMPLE = 32  # stimuli whose mean stands for that of all in single precision
-TOGETHER = 4  # blocks whose products are added up in single precision
 PANELS = 4  # a device computes this many panels of rows, each up to the diagonal: 5/8 of the whole product
 
 
@@ -36,68 +35,74 @@ class KernelSums:
         :class:`benchmark_core.representation.Representation`.
     held
         (n, up to n) float64, the first features themselves.
-    kernel
-        (n, n) float64 array of the backend, of which only the lower triangle is added up; None where only held
-        features are wanted.
+    products, kernel
+        What becomes the kernel: on the CPU products, on a device an (n, n) float64 array of the backend, of which only
+        the lower triangle is added up; None where only held features are wanted.
     backend
         Where products are computed.
     exact
         Products in float64; otherwise in float32 within some blocks, accumulated in float64. On the CPU row sums,
         products and square are then those of what is subtracted instead of the mean, until they are finished.
-    waiting
-        Blocks whose products in single precision are not yet part of the kernel.
     """
 
     row_sums: Any
     mean_products: Any
     mean_square: Any
     held: np.ndarray
+    products: SymmetricProducts | None
     kernel: Any
     backend: Backend
     exact: bool
-    waiting: int = 0
-    _room: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def start(cls, n: int, n_held: int, with_kernel: bool, backend: Backend, exact: bool) -> KernelSums:
-        """Return empty sums."""
+    def start(
+        cls, n: int, n_held: int, with_kernel: bool, backend: Backend, exact: bool, at_once: int | None = None
+    ) -> KernelSums:
+        """Return empty sums; ``at_once`` as for :class:`SymmetricProducts`."""
         xp = backend.xp
         row_sums, products = (xp.zeros(n, dtype=xp.float64, device=backend.xp_device) for _ in range(2))
-        kernel = xp.zeros((n, n), dtype=xp.float64, device=backend.xp_device) if with_kernel else None
-        return cls(row_sums, products, 0.0, np.empty((n, n_held)), kernel, backend, exact)
+        on_host = isinstance(row_sums, np.ndarray)
+        return cls(
+            row_sums,
+            products,
+            0.0,
+            np.empty((n, n_held)),
+            SymmetricProducts(n, not exact, at_once) if with_kernel and on_host else None,
+            xp.zeros((n, n), dtype=xp.float64, device=backend.xp_device) if with_kernel and not on_host else None,
+            backend,
+            exact,
+        )
 
     @stage("kernel")
-    def plus(self, first: int, block: np.ndarray, copy: bool = False, overwrite: bool = False) -> KernelSums:
+    def plus(self, first: int, block: np.ndarray, copy: bool = False) -> KernelSums:
         """Return the sums with a block (n, b) of features from ``first`` on; in place unless ``copy``.
 
-        The block is float32, or float64 if it was computed from one. It is centred where it lies if ``overwrite``
-        allows that and products are computed in its precision, and is not changed otherwise.
+        The block is float32, or float64 if it was computed from one; it may change as soon as this returns.
         """
         held = self.held
         if first < held.shape[1]:
             held = held.copy() if copy else held
             held[:, first : first + block.shape[1]] = block[:, : held.shape[1] - first]
-        kernel = self.kernel
+        kernel, products = self.kernel, self.products
         if copy and kernel is not None:
             kernel = self.backend.xp.asarray(kernel, copy=True)
-        waiting = 0
+        if copy and products is not None:
+            products = products.copy()
         if not isinstance(self.row_sums, np.ndarray):
-            row_sums, products, square = self._add_on_device(kernel, block)
+            row_sums, mean_products, square = self._add_on_device(kernel, block)
         elif self.exact:
-            row_sums, products, square = self._add(kernel, block)
+            row_sums, mean_products, square = self._add(products, block)
         else:
-            row_sums, products, square = self._add_in_single(kernel, block, copy, overwrite)
-            waiting = 0 if copy or kernel is None else (self.waiting + 1) % TOGETHER
+            row_sums, mean_products, square = self._add_in_single(products, block)
         return KernelSums(
             self.row_sums + row_sums,
-            self.mean_products + products,
+            self.mean_products + mean_products,
             self.mean_square + square,
             held,
+            products,
             kernel,
             self.backend,
             self.exact,
-            waiting,
-            {} if copy else self._room,
         )
 
     @stage("kernel")
@@ -118,11 +123,12 @@ class KernelSums:
                 mean = features.mean(axis=0)
                 row_sums, products, square = features.sum(axis=1), features @ mean, float(mean @ mean)
             return features, None, row_sums, products, square
-        kernel = self.backend.to_numpy(self.kernel)
-        if not (last and kernel.flags.writeable):
-            kernel = kernel.copy()
-        if self.waiting:
-            _add_triangle(kernel, self._product())
+        if self.products is not None:
+            kernel = self.products.total(last)
+        else:
+            kernel = self.backend.to_numpy(self.kernel)
+            if not (last and kernel.flags.writeable):
+                kernel = kernel.copy()
         kernel = _symmetric(kernel)
         if not self.exact:
             means = _centre_twice(kernel)
@@ -130,10 +136,13 @@ class KernelSums:
                 products, square = products + means, square + float(means.mean())
         return None, kernel, row_sums, products, square
 
-    def _add(self, kernel: np.ndarray | None, block: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Add products of a block's centred features to the kernel, if there is one; return what other sums get."""
-        from scipy.linalg import blas
+    def close(self) -> None:
+        """End what still goes on; for sums that nobody finishes."""
+        if self.products is not None:
+            self.products.close()
 
+    def _add(self, products: SymmetricProducts | None, block: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Add products of a block's centred features, if they are wanted; return what other sums get."""
         n, b = block.shape
         mean = np.empty(b)
 
@@ -141,39 +150,31 @@ class KernelSums:
             np.mean(block[:, start:stop], axis=0, dtype=np.float64, out=mean[start:stop])
 
         in_threads(average, b)
-        values = self._buffer("values", n * b, np.float64).reshape(n, b)
-        row_sums, products = self._subtract(mean, block, values)
-        if kernel is not None:
-            # The upper triangle in the order of columns is the lower one in the order of rows.
-            blas.dsyrk(1.0, values.T, beta=1.0, c=kernel.T, trans=1, lower=0, overwrite_c=1)
+        values = np.empty((n, b)) if products is None else products.room(b)
+        row_sums, with_mean = self._subtract(mean, block, values)
+        if products is not None:
+            products.add(values)
         square = float(np.einsum("i,i->", mean, mean))
-        return row_sums + float(mean.sum()), products + square, square
+        return row_sums + float(mean.sum()), with_mean + square, square
 
     def _add_in_single(
-        self, kernel: np.ndarray | None, block: np.ndarray, copy: bool, overwrite: bool
+        self, products: SymmetricProducts | None, block: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """Do the same in single precision, with less to read: what is subtracted is the mean of some stimuli only.
 
         Whatever is subtracted, centring the kernel takes out again; it only has to be so near the mean that products
         keep their digits. Products with the part of the mean that is left are row means of the kernel (:meth:`finish`).
         """
-        from scipy.linalg import blas
-
         n, b = block.shape
         some = block[:: max(1, n // SAMPLE)]
         shift = some.mean(axis=0, dtype=np.float64).astype(np.float32)
-        overwrite = overwrite and block.dtype == np.float32 and block.flags.c_contiguous and block.flags.writeable
-        values = block if overwrite else self._buffer("values", n * b, np.float32).reshape(n, b)
-        row_sums, products = self._subtract(shift, block, values)
-        if kernel is not None:
-            product = self._product().copy() if copy else self._product()
-            beta = 1.0 if self.waiting else 0.0
-            blas.ssyrk(1.0, values.T, beta=beta, c=product.T, trans=1, lower=0, overwrite_c=1)
-            if copy or self.waiting + 1 == TOGETHER:
-                _add_triangle(kernel, product)
+        values = np.empty((n, b), dtype=np.float32) if products is None else products.room(b)
+        row_sums, with_shift = self._subtract(shift, block, values)
+        rest = float(with_shift.mean())
+        if products is not None:
+            products.add(values)
         square = float(np.einsum("i,i->", shift, shift, dtype=np.float64))
-        rest = float(products.mean())
-        return row_sums + float(shift.sum(dtype=np.float64)), products + square + rest, square + 2 * rest
+        return row_sums + float(shift.sum(dtype=np.float64)), with_shift + square + rest, square + 2 * rest
 
     def _subtract(self, mean: np.ndarray, block: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Write the block less a mean to ``values``, of the same type; return its row sums and products with the mean."""
@@ -210,34 +211,6 @@ class KernelSums:
                 kernel[start:stop, :stop] += xp.astype(product, xp.float64, copy=False)
         square = xp.sum(mean * mean)
         return row_sums, products + square, square
-
-    def _product(self) -> np.ndarray:
-        """Return the (n, n) float32 array in which products wait."""
-        n = len(self.row_sums)
-        return self._buffer("product", n * n, np.float32).reshape(n, n)
-
-    def _buffer(self, name: str, size: int, dtype: type[np.floating[Any]]) -> np.ndarray:
-        """Return an array that is used again for every block; zeros at first, for what lay there might not be numbers."""
-        if name not in self._room or self._room[name].size < size:
-            self._room[name] = np.zeros(size, dtype=dtype)
-        return self._room[name][:size]
-
-
-def _triangle_parts(n: int) -> Sequence[tuple[int, int]]:
-    """Return runs of rows of a lower triangle with about as many numbers each."""
-    cuts = [round(n * (part / 16) ** 0.5) for part in range(17)]
-    return [ends for ends in itertools.pairwise(cuts) if ends[0] < ends[1]]
-
-
-def _add_triangle(kernel: np.ndarray, product: np.ndarray) -> None:
-    """Add the lower triangle of a product to that of the kernel (and some more, which is not looked at)."""
-    parts = _triangle_parts(len(kernel))
-
-    def add(start: int, stop: int) -> None:
-        for first, last in parts[start:stop]:
-            kernel[first:last, :last] += product[first:last, :last]
-
-    in_threads(add, len(parts))
 
 
 def _symmetric(kernel: np.ndarray) -> np.ndarray:

@@ -357,14 +357,14 @@ def prefixes_from_spool(
     row = {stimulus_id: i for i, stimulus_id in enumerate(stimulus_ids)}
     trained = [np.array([row[i] for i in train]) for train in training_sets]
     held = max((w for w in keys if w <= n), default=0)
-    sums = [KernelSums.start(n, held, widest > n, backend, exact)]
-    sums += [KernelSums.start(n, 0, True, backend, exact) for _ in trained]
+    # Several kernels have their blocks multiplied one after the other, each by all threads: memory holds one of each.
+    at_once = 1 if trained else None
+    sums = [KernelSums.start(n, held, widest > n, backend, exact, at_once)]
+    sums += [KernelSums.start(n, 0, True, backend, exact, at_once) for _ in trained]
 
     def plus(first: int, block: np.ndarray, copy: bool = False) -> list[KernelSums]:
         blocks = itertools.chain([block], (divided(block, rows) for rows in trained))
-        # Blocks are read for this alone, so that the last to look at one may change it.
-        overwrite = not copy and not trained
-        return [one.plus(first, values, copy, overwrite) for one, values in zip(sums, blocks, strict=True)]
+        return [one.plus(first, values, copy) for one, values in zip(sums, blocks, strict=True)]
 
     def finish(all_sums: Sequence[KernelSums], width: int) -> Representation:
         last = width == widest
@@ -375,19 +375,23 @@ def prefixes_from_spool(
                 found.standardised_on[frozenset(train)] = _finished(one, layer, stimulus_ids, width, key, last)
         return found
 
-    for first, block in spool.blocks(layer):
-        for width in sorted(w for w in keys if first < w < first + block.shape[1]):
-            yield finish(plus(first, block[:, : width - first], copy=True), width)
-        done = first + block.shape[1]
-        if done > widest:
-            break
-        sums = plus(first, block)
-        if done in keys:
-            yield finish(sums, done)
-        if progress:
-            progress(done, widest)
-        if done == widest:
-            break
+    try:
+        for first, block in spool.blocks(layer):
+            for width in sorted(w for w in keys if first < w < first + block.shape[1]):
+                yield finish(plus(first, block[:, : width - first], copy=True), width)
+            done = first + block.shape[1]
+            if done > widest:
+                break
+            sums = plus(first, block)
+            if done in keys:
+                yield finish(sums, done)
+            if progress:
+                progress(done, widest)
+            if done == widest:
+                break
+    finally:
+        for one in sums:
+            one.close()
 
 
 def _check_memory(n: int, n_kernels: int) -> None:

@@ -1,0 +1,150 @@
+"""Products of blocks on several cores: the sum, its digits, errors, and what is left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from benchmark_core import symmetric_products
+from benchmark_core.symmetric_products import TOGETHER, SymmetricProducts
+
+RANDOM = np.random.default_rng(0)
+BLOCKS = [RANDOM.normal(size=(300, b)) for b in (70, 1, 130, 64, 64, 90, 200, 3, 70)]
+
+
+def summed(single: bool, at_once: int, blocks: list[np.ndarray] = BLOCKS) -> SymmetricProducts:
+    products = SymmetricProducts(len(blocks[0]), single, at_once)
+    for block in blocks:
+        values = products.room(block.shape[1])
+        values[:] = block
+        products.add(values)
+    return products
+
+
+def blas_threads() -> list[int]:
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("count", [1, TOGETHER - 1, TOGETHER, len(BLOCKS)])
+def test_the_sum_is_the_same_to_the_last_digit_for_any_number_at_once(single: bool, count: int) -> None:
+    found = [np.tril(summed(single, at_once, BLOCKS[:count]).total()) for at_once in (1, 2, 5)]
+    expected = sum(block @ block.T for block in BLOCKS[:count])
+    np.testing.assert_allclose(found[0], np.tril(expected), rtol=0, atol=2e-4 if single else 1e-12)
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
+def test_products_are_added_in_order_though_they_end_in_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    update = symmetric_products._symmetric_update(np.float32)
+    ended = []
+
+    def uneven(values: np.ndarray, out: np.ndarray) -> None:
+        time.sleep(0.03 if values.shape[1] % 20 else 0.0)
+        update(values, out)
+        ended.append(values.shape[1])
+
+    expected = summed(True, 1).total()
+    monkeypatch.setattr(symmetric_products, "_symmetric_update", lambda dtype: uneven)
+    found = summed(True, 3).total()
+    assert sorted(ended) == sorted(b.shape[1] for b in BLOCKS)
+    assert ended != [b.shape[1] for b in BLOCKS]
+    np.testing.assert_array_equal(np.tril(found), np.tril(expected))
+
+
+def test_products_go_on_while_others_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them at once, beside the thread that reads: all three meet."""
+    update, together = symmetric_products._symmetric_update(np.float64), threading.Barrier(3)
+
+    def meeting(values: np.ndarray, out: np.ndarray) -> None:
+        together.wait(timeout=30)
+        update(values, out)
+
+    monkeypatch.setattr(symmetric_products, "_symmetric_update", lambda dtype: meeting)
+    products = summed(False, 2, BLOCKS[:2])
+    together.wait(timeout=30)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(np.tril(products.total()), np.tril(summed(False, 1, BLOCKS[:2]).total()))
+
+
+def test_blas_has_its_threads_again() -> None:
+    before = blas_threads()
+    products = summed(False, 2)
+    assert set(blas_threads()) == {1}
+    products.total()
+    assert blas_threads() == before
+    products = summed(False, 2)
+    products.close()
+    products.close()  # once too often is allowed
+    assert blas_threads() == before
+
+
+def test_no_thread_is_left() -> None:
+    before = threading.active_count()
+    products = summed(True, 4)
+    assert threading.active_count() > before
+    products.wait()
+    assert threading.active_count() == before
+    assert products.count == len(BLOCKS)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+@pytest.mark.parametrize("wrong", [0, 4, len(BLOCKS) - 1])
+def test_an_error_in_a_product_is_raised(monkeypatch: pytest.MonkeyPatch, at_once: int, wrong: int) -> None:
+    """And nobody goes on waiting for the product that never was."""
+    update = symmetric_products._symmetric_update(np.float32)
+    calls = iter(range(len(BLOCKS)))
+
+    def failing(values: np.ndarray, out: np.ndarray) -> None:
+        if next(calls) == wrong:
+            raise MemoryError("no room")
+        update(values, out)
+
+    before = blas_threads()
+    monkeypatch.setattr(symmetric_products, "_symmetric_update", lambda dtype: failing)
+    with pytest.raises(MemoryError, match="no room"):
+        summed(True, at_once).total()
+    assert blas_threads() == before
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    products = summed(True, 2, BLOCKS[:6])
+    other = products.copy()
+    for block in BLOCKS[6:]:
+        values = other.room(block.shape[1])
+        values[:] = block
+        other.add(values)
+    np.testing.assert_array_equal(np.tril(other.total()), np.tril(summed(True, 1).total()))
+    np.testing.assert_array_equal(np.tril(products.total()), np.tril(summed(True, 1, BLOCKS[:6]).total()))
+
+
+@pytest.mark.parametrize(
+    ("n", "threads", "expected"),
+    [(3200, 2, 2), (3200, 4, 4), (3200, 16, 1), (200, 2, 1), (20_000, 2, 1), (3200, 1, 1)],
+)
+def test_blocks_at_once_are_as_many_as_memory_and_one_reader_allow(
+    monkeypatch: pytest.MonkeyPatch, n: int, threads: int, expected: int
+) -> None:
+    monkeypatch.setattr("benchmark_core.threads.n_threads", lambda: threads)
+    products = SymmetricProducts.__new__(SymmetricProducts)
+    products.n, products.dtype = n, np.float64
+    assert products._most_at_once(4096) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scipys_own_wrapper_serves_where_integers_have_another_size(
+    monkeypatch: pytest.MonkeyPatch, dtype: Any
+) -> None:
+    values = np.ascontiguousarray(BLOCKS[2].astype(dtype))
+    outs = [np.zeros((300, 300), dtype=dtype) for _ in range(2)]
+    direct = symmetric_products._symmetric_update.__wrapped__(dtype)
+    direct(values, outs[0])
+    monkeypatch.setattr(symmetric_products, "_SIGNATURE", b"void (char *, char *, long *, ")
+    symmetric_products._symmetric_update.__wrapped__(dtype)(values, outs[1])
+    np.testing.assert_array_equal(*outs)
+    np.testing.assert_allclose(outs[0], np.tril(values @ values.T), rtol=0, atol=1e-4)
