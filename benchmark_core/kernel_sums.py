@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmark_core.arrays import Backend
+from benchmark_core.half_pieces import PackedBlock
 from benchmark_core.profiling import stage
 from benchmark_core.symmetric_products import SymmetricProducts
 from benchmark_core.threads import in_threads
@@ -74,24 +75,25 @@ class KernelSums:
         )
 
     @stage("kernel")
-    def plus(self, first: int, block: np.ndarray, copy: bool = False) -> KernelSums:
+    def plus(self, first: int, block: np.ndarray | PackedBlock, copy: bool = False) -> KernelSums:
         """Return the sums with a block (n, b) of features from ``first`` on; in place unless ``copy``.
 
         The block is float32, or float64 if it was computed from one; it may change as soon as this returns.
         """
         held = self.held
+        on_host = isinstance(self.row_sums, np.ndarray)
         if first < held.shape[1]:
             held = held.copy() if copy else held
-            held[:, first : first + block.shape[1]] = block[:, : held.shape[1] - first]
+            held[:, first : first + block.shape[1]] = np.asarray(block)[:, : held.shape[1] - first]
         kernel, products = self.kernel, self.products
         if copy and kernel is not None:
             kernel = self.backend.xp.asarray(kernel, copy=True)
         if copy and products is not None:
             products = products.copy()
-        if not isinstance(self.row_sums, np.ndarray):
-            row_sums, mean_products, square = self._add_on_device(kernel, block)
+        if not on_host:
+            row_sums, mean_products, square = self._add_on_device(kernel, np.asarray(block))
         elif self.exact:
-            row_sums, mean_products, square = self._add(products, block)
+            row_sums, mean_products, square = self._add(products, np.asarray(block))
         else:
             row_sums, mean_products, square = self._add_in_single(products, block)
         return KernelSums(
@@ -158,7 +160,7 @@ class KernelSums:
         return row_sums + float(mean.sum()), with_mean + square, square
 
     def _add_in_single(
-        self, products: SymmetricProducts | None, block: np.ndarray
+        self, products: SymmetricProducts | None, block: np.ndarray | PackedBlock
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """Do the same in single precision, with less to read: what is subtracted is the mean of some stimuli only.
 
@@ -166,7 +168,13 @@ class KernelSums:
         keep their digits. Products with the part of the mean that is left are row means of the kernel (:meth:`finish`).
         """
         n, b = block.shape
-        some = block[:: max(1, n // SAMPLE)]
+        step = max(1, n // SAMPLE)
+        if isinstance(block, PackedBlock):
+            some = np.empty((len(range(0, n, step)), b), dtype=np.float32)
+            for i, row in enumerate(range(0, n, step)):
+                block.unpack(row, row + 1, some[i : i + 1])
+        else:
+            some = block[::step]
         shift = some.mean(axis=0, dtype=np.float64).astype(np.float32)
         values = np.empty((n, b), dtype=np.float32) if products is None else products.room(b)
         row_sums, with_shift = self._subtract(shift, block, values)
@@ -176,23 +184,28 @@ class KernelSums:
         square = float(np.einsum("i,i->", shift, shift, dtype=np.float64))
         return row_sums + float(shift.sum(dtype=np.float64)), with_shift + square + rest, square + 2 * rest
 
-    def _subtract(self, mean: np.ndarray, block: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _subtract(
+        self, mean: np.ndarray, block: np.ndarray | PackedBlock, values: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Write the block less a mean to ``values``, of the same type; return its row sums and products with the mean."""
-        row_sums, products = np.empty(len(block)), np.empty(len(block))
+        row_sums, products = np.empty(len(values)), np.empty(len(values))
 
         def subtract(start: int, stop: int) -> None:
             for row in range(start, stop, ROWS):
                 some = slice(row, min(row + ROWS, stop))
-                if block.dtype == values.dtype:
+                if isinstance(block, PackedBlock):
+                    block.unpack(some.start, some.stop, values[some])
+                    values[some] -= mean
+                elif block.dtype == values.dtype:
                     np.subtract(block[some], mean, out=values[some])
                 else:
                     np.copyto(values[some], block[some], casting="same_kind")
                     values[some] -= mean
-                row_sums[some] = values[some].sum(axis=1)
+                row_sums[some] = np.einsum("ij->i", values[some])  # three times as fast as sum()
                 # Not by BLAS, whose threads would go on waiting for more work and be in the way of the product.
                 products[some] = np.einsum("ij,j->i", values[some], mean)
 
-        in_threads(subtract, len(block))
+        in_threads(subtract, len(values))
         return row_sums, products
 
     def _add_on_device(self, kernel: Any, block: np.ndarray) -> tuple[Any, Any, Any]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmark_core.atomic import write_atomically
 from benchmark_core.errors import ModelError
-from benchmark_core.half_pieces import LEAST_ROWS, pack, packed_bytes, unpack
+from benchmark_core.half_pieces import LEAST_ROWS, PackedBlock, pack, packed_bytes, unpack
 from benchmark_core.home import make_folder
 from benchmark_core.profiling import stage
 from benchmark_core.store import set_aside
@@ -184,6 +184,31 @@ class Spool:
                 in_threads(read, self.n_chunks)
             yield first, values
 
+    def packed_blocks(self, layer: str) -> Iterator[tuple[int, PackedBlock]]:
+        """Yield what :meth:`blocks` does, of a spool in half the bytes, as it lies there; memory is used again.
+
+        Raises
+        ------
+        DamagedChunkError
+            If a piece fails its checksum.
+        """
+        features = self.n_features(layer)
+        starts = range(0, features, BLOCK)
+        most = min(BLOCK, features)
+        size = max(packed_bytes(self.chunk_rows, most), 4 * min(self.chunk_rows, LEAST_ROWS) * most)
+        room = np.empty((self.n_chunks, -(-size // 64) * 64), dtype=np.uint8)
+        for block, first in enumerate(starts):
+            width = min(BLOCK, features - first)
+            pieces = list(room)
+
+            def read(start: int, stop: int, block: int = block, width: int = width, pieces: Any = pieces) -> None:
+                for chunk in range(start, stop):
+                    pieces[chunk] = self._read_bytes(chunk, layer, block, width, room[chunk])
+
+            with stage("spool read"):
+                in_threads(read, self.n_chunks)
+            yield first, PackedBlock((self.n, width), self.chunk_rows, pieces)
+
     @stage("spool read")
     def read(self, chunk: int, layer: str) -> np.ndarray:
         """Return all features of one chunk's stimuli, float32 (rows, features).
@@ -242,11 +267,23 @@ class Spool:
         return self._headers[chunk]
 
     def _read_piece(self, chunk: int, layer: str, block: int, out: np.ndarray, packed: np.ndarray) -> None:
+        """Read a piece to (rows, b) float32; what is packed goes through ``packed``."""
+        half = self._is_half(chunk)
+        room = packed if half else out.reshape(-1).view(np.uint8)
+        piece = self._read_bytes(chunk, layer, block, out.shape[1], room)
+        if half:
+            unpack(piece, out)
+
+    def _is_half(self, chunk: int) -> bool:
+        return bool(self._whole(chunk)[1].get("half", False))
+
+    def _read_bytes(self, chunk: int, layer: str, block: int, features: int, room: np.ndarray) -> np.ndarray:
+        """Read a piece to uint8 memory, check it, and return the part of the memory that holds it."""
         offset, header = self._whole(chunk)
         start, checksum = header["layers"][layer]["pieces"][block]
-        half = bool(header.get("half", False))
-        room = packed[: packed_bytes(*out.shape)] if half else out
-        view = room.data.cast("B")
+        half, rows = self._is_half(chunk), len(self.rows(chunk))
+        piece = room[: packed_bytes(rows, features) if half else 4 * rows * features]
+        view = piece.data
         try:
             with self._path(chunk).open("rb", buffering=0) as handle:
                 handle.seek(offset + start)
@@ -259,13 +296,12 @@ class Spool:
         if read == len(view):
             # Chunks without a name for it are of an earlier version.
             named = header.get("checksum") == _CHECKSUM
-            found = _checksum(view, out.shape[1], half) if named else zlib.crc32(view)
+            found = _checksum(view, features, half) if named else zlib.crc32(view)
         if found != checksum:
             self._headers.pop(chunk, None)
             set_aside(self._path(chunk), "a piece does not match its checksum")
             raise DamagedChunkError(str(self._path(chunk)))
-        if half:
-            unpack(room, out)
+        return piece
 
 
 def bytes_per_value(chunk_rows: int, half: bool) -> float:

@@ -1,14 +1,13 @@
 """How near pass 2 comes to the machine's own matrix products: spool to kernel, in both precisions.
 
 Half of each product is computed and counted. The rates are those of a plain product of the same shape by NumPy's library
-(OpenBLAS, which computes kernels, too) and torch's (MKL, where torch is built with it), done once after each block of
-features: rates of a shared machine change within seconds, and by half.
+(OpenBLAS, which computes kernels, too) and torch's (MKL, where torch is built with it), before and after each round:
+rates of a shared machine change within seconds, and by half.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +20,23 @@ from benchmark_core.arrays import Backend
 from benchmark_core.representation import from_spool
 from benchmark_core.spool import BLOCK, Spool
 
-N, P, ROUNDS = 3200, 108_000, 3
+N, P, ROUNDS, PRODUCTS = 3200, 108_000, 5, 6
 
 
-class InTurns:
-    """A spool that, before it gives a block, times a plain product by each library."""
+class Products:
+    """Plain products of a block by each library."""
 
-    def __init__(self, spool: Spool, dtype: type, watch: Stopwatch) -> None:
-        self.spool, self.watch, self.n_features = spool, watch, spool.n_features
+    def __init__(self, dtype: type) -> None:
         x, y, out = np.ones((N, BLOCK), dtype=dtype), np.ones((BLOCK, N), dtype=dtype), np.empty((N, N), dtype=dtype)
         a, b, c = (torch.from_numpy(values) for values in (x, y, out))
-        self.products = {"NumPy": lambda: np.matmul(x, y, out=out), "torch": lambda: torch.mm(a, b, out=c)}
+        self.libraries = {"NumPy": lambda: np.matmul(x, y, out=out), "torch": lambda: torch.mm(a, b, out=c)}
 
-    def blocks(self, layer: str) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield what the spool yields."""
-        for found in self.spool.blocks(layer):
-            for library, product in self.products.items():
-                self.watch(library, product)
-                self.watch("pause", lambda: time.sleep(0.05))  # its threads go on waiting for a while, on a core each
-            yield found
+    def __call__(self, watch: Stopwatch) -> None:
+        """Time some of each."""
+        for library, product in self.libraries.items():
+            for _ in range(PRODUCTS):
+                watch(library, product)
+            time.sleep(0.1)  # its threads go on waiting for a while, on a core each
 
 
 @pytest.mark.parametrize("precision", ["exact", "fast"])
@@ -51,19 +48,21 @@ def test_share_of_the_product_rate(benchmark: Any, tmp_path: Path, precision: st
     for chunk in range(spool.n_chunks):
         spool.write(chunk, {"layer": random.random((32, P), dtype=np.float32)}, 0.0)
     ids = [f"{i:04d}" for i in range(N)]
-    watches = []
+    products, watches = Products(dtype), []
+    products(Stopwatch())
 
     def kernel() -> None:
         watch = Stopwatch()
-        blocks = InTurns(spool, dtype, watch)
-        watch("all", lambda: from_spool(blocks, "layer", ids, key="", backend=Backend(), exact=exact))
+        products(watch)
+        watch("ours", lambda: from_spool(spool, "layer", ids, key="", backend=Backend(), exact=exact))
+        products(watch)
         watches.append(watch.spent)
 
     benchmark.pedantic(kernel, rounds=ROUNDS)
-    ours = [spent["all"] - spent["NumPy"] - spent["torch"] - spent["pause"] for spent in watches]
-    work, products = N * N * P, 2 * N * N * BLOCK * -(-P // BLOCK)
+    ours = [spent["ours"] for spent in watches]
+    work, of_products = N * N * P, 2 * 2 * N * N * BLOCK * PRODUCTS
     for library in ("NumPy", "torch"):
-        rates = [products / spent[library] for spent in watches]
+        rates = [of_products / spent[library] for spent in watches]
         shares = [work / taken / rate for taken, rate in zip(ours, rates, strict=True)]
         typical = sorted(range(ROUNDS), key=lambda i, s=shares: s[i][0])[ROUNDS // 2]
         limit = f"{rates[typical][0] / 1e9:.0f} GFLOP/s, {np.dtype(dtype).name} product by {library} (cpu: {shares[typical][1]:.2f})"
