@@ -6,10 +6,6 @@ is at most a 65534th of that magnitude, some ten times less than by 16-bit float
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 
 LEAST_ROWS = 8
@@ -49,51 +45,10 @@ def pack(values: np.ndarray) -> np.ndarray:
 
 
 def unpack(packed: np.ndarray, out: np.ndarray) -> None:
-    """Write the features (rows, b) that were packed to a float32 array."""
+    """Write the features (rows, b) that were packed to a float32 or float64 array."""
     scales, numbers = _parts(packed, *out.shape)
     out[:] = numbers
     out *= scales
-
-
-@dataclass(frozen=True)
-class PackedBlock:
-    """Features of all stimuli as they lie in pieces, so that nobody unpacks more of them than fits into a cache.
-
-    Parameters
-    ----------
-    shape
-        (n, b).
-    chunk_rows
-        Stimuli in each piece but the last, which may have fewer.
-    pieces
-        uint8: what :func:`pack` returned, or for fewer than :data:`LEAST_ROWS` stimuli float32 numbers as they are.
-    """
-
-    shape: tuple[int, int]
-    chunk_rows: int
-    pieces: Sequence[np.ndarray]
-
-    def unpack(self, start: int, stop: int, out: np.ndarray) -> None:
-        """Write features of the stimuli from ``start`` to ``stop`` to (stop - start, b) float32."""
-        n, b = self.shape
-        while start < stop:
-            chunk = start // self.chunk_rows
-            first, last = chunk * self.chunk_rows, min(n, (chunk + 1) * self.chunk_rows)
-            rows = min(stop, last) - start
-            some = slice(start - first, start - first + rows)
-            if last - first < LEAST_ROWS:
-                out[:rows] = self.pieces[chunk].view("<f4").reshape(-1, b)[some]
-            else:
-                scales, numbers = _parts(self.pieces[chunk], last - first, b)
-                out[:rows] = numbers[some]
-                out[:rows] *= scales
-            out, start = out[rows:], start + rows
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Return all features, (n, b) float32."""
-        values = np.empty(self.shape, dtype=np.float32)
-        self.unpack(0, self.shape[0], values)
-        return values if dtype is None else values.astype(dtype, copy=False)
 
 
 def _parts(packed: np.ndarray, rows: int, b: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from benchmark_core.arrays import Backend
-from benchmark_core.half_pieces import PackedBlock
+from benchmark_core.feature_blocks import ArrayBlock, FeatureBlock
 from benchmark_core.profiling import stage
 from benchmark_core.symmetric_products import SymmetricProducts
 from benchmark_core.threads import in_threads
 
-ROWS = 32  # rows centred at once: with a block's 4096 features small enough to stay in a core's cache
 TILE = 128  # rows and columns transposed at once
-SAMPLE = 32  # stimuli whose mean stands for that of all in single precision
+SAMPLE = 32  # stimuli whose mean stands for that of all on the way
 PANELS = 4  # a device computes this many panels of rows, each up to the diagonal: 5/8 of the whole product
 
 
@@ -74,14 +73,18 @@ class KernelSums:
             exact,
         )
 
+    @property
+    def on_host(self) -> bool:
+        """Whether sums are numpy arrays."""
+        return isinstance(self.row_sums, np.ndarray)
+
     @stage("kernel")
-    def plus(self, first: int, block: np.ndarray | PackedBlock, copy: bool = False) -> KernelSums:
+    def plus(self, first: int, block: np.ndarray | FeatureBlock, copy: bool = False) -> KernelSums:
         """Return the sums with a block (n, b) of features from ``first`` on; in place unless ``copy``.
 
         The block is float32, or float64 if it was computed from one; it may change as soon as this returns.
         """
         held = self.held
-        on_host = isinstance(self.row_sums, np.ndarray)
         if first < held.shape[1]:
             held = held.copy() if copy else held
             held[:, first : first + block.shape[1]] = np.asarray(block)[:, : held.shape[1] - first]
@@ -90,12 +93,11 @@ class KernelSums:
             kernel = self.backend.xp.asarray(kernel, copy=True)
         if copy and products is not None:
             products = products.copy()
-        if not on_host:
+        if not self.on_host:
             row_sums, mean_products, square = self._add_on_device(kernel, np.asarray(block))
-        elif self.exact:
-            row_sums, mean_products, square = self._add(products, np.asarray(block))
         else:
-            row_sums, mean_products, square = self._add_in_single(products, block)
+            given = ArrayBlock(block) if isinstance(block, np.ndarray) else block
+            row_sums, mean_products, square = self._add(products, given)
         return KernelSums(
             self.row_sums + row_sums,
             self.mean_products + mean_products,
@@ -118,10 +120,9 @@ class KernelSums:
         """
         row_sums, products = (np.array(self.backend.to_numpy(a)) for a in (self.row_sums, self.mean_products))
         square = float(self.mean_square)
-        in_single = not self.exact and isinstance(self.row_sums, np.ndarray)
         if n_features <= len(self.held):
             features = self.held[:, :n_features].copy()
-            if in_single:
+            if self.on_host:
                 mean = features.mean(axis=0)
                 row_sums, products, square = features.sum(axis=1), features @ mean, float(mean @ mean)
             return features, None, row_sums, products, square
@@ -132,9 +133,9 @@ class KernelSums:
             if not (last and kernel.flags.writeable):
                 kernel = kernel.copy()
         kernel = _symmetric(kernel)
-        if not self.exact:
+        if self.on_host or not self.exact:
             means = _centre_twice(kernel)
-            if in_single:
+            if self.on_host:
                 products, square = products + means, square + float(means.mean())
         return None, kernel, row_sums, products, square
 
@@ -143,70 +144,38 @@ class KernelSums:
         if self.products is not None:
             self.products.close()
 
-    def _add(self, products: SymmetricProducts | None, block: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Add products of a block's centred features, if they are wanted; return what other sums get."""
-        n, b = block.shape
-        mean = np.empty(b)
+    def _add(self, products: SymmetricProducts | None, block: FeatureBlock) -> tuple[np.ndarray, np.ndarray, float]:
+        """Add products of a block's features less about their mean, if wanted; return what other sums get.
 
-        def average(start: int, stop: int) -> None:
-            np.mean(block[:, start:stop], axis=0, dtype=np.float64, out=mean[start:stop])
-
-        in_threads(average, b)
-        values = np.empty((n, b)) if products is None else products.room(b)
-        row_sums, with_mean = self._subtract(mean, block, values)
-        if products is not None:
-            products.add(values)
-        square = float(np.einsum("i,i->", mean, mean))
-        return row_sums + float(mean.sum()), with_mean + square, square
-
-    def _add_in_single(
-        self, products: SymmetricProducts | None, block: np.ndarray | PackedBlock
-    ) -> tuple[np.ndarray, np.ndarray, float]:
-        """Do the same in single precision, with less to read: what is subtracted is the mean of some stimuli only.
-
-        Whatever is subtracted, centring the kernel takes out again; it only has to be so near the mean that products
-        keep their digits. Products with the part of the mean that is left are row means of the kernel (:meth:`finish`).
+        What is subtracted is the mean of some stimuli, so that a block is read once. Whatever it is, centring the kernel
+        takes it out again; it only has to be so near the mean that products keep their digits. Products with the part of
+        the mean that is left are row means of the kernel (:meth:`finish`).
         """
         n, b = block.shape
-        step = max(1, n // SAMPLE)
-        if isinstance(block, PackedBlock):
-            some = np.empty((len(range(0, n, step)), b), dtype=np.float32)
-            for i, row in enumerate(range(0, n, step)):
-                block.unpack(row, row + 1, some[i : i + 1])
-        else:
-            some = block[::step]
-        shift = some.mean(axis=0, dtype=np.float64).astype(np.float32)
-        values = np.empty((n, b), dtype=np.float32) if products is None else products.room(b)
-        row_sums, with_shift = self._subtract(shift, block, values)
+        dtype: Any = np.float64 if self.exact else np.float32
+        with stage(block.stage):
+            shift = block.some(range(0, n, max(1, n // SAMPLE))).mean(axis=0, dtype=np.float64).astype(dtype)
+            values = np.empty((n, b), dtype=dtype) if products is None else products.room(b)
+            row_sums, with_shift = np.empty(n), np.empty(n)
+
+            def subtract(start: int, stop: int) -> None:
+                read = block.reader()
+                for piece in range(start, stop):
+                    rows = block.rows(piece)
+                    some = values[rows]
+                    read(piece, some)
+                    some -= shift
+                    # Not by BLAS, whose threads would go on waiting for more work and be in the way of the product;
+                    # and sum() would take three times as long.
+                    row_sums[rows] = np.einsum("ij->i", some)
+                    with_shift[rows] = np.einsum("ij,j->i", some, shift)
+
+            in_threads(subtract, block.n_pieces)
         rest = float(with_shift.mean())
         if products is not None:
             products.add(values)
         square = float(np.einsum("i,i->", shift, shift, dtype=np.float64))
         return row_sums + float(shift.sum(dtype=np.float64)), with_shift + square + rest, square + 2 * rest
-
-    def _subtract(
-        self, mean: np.ndarray, block: np.ndarray | PackedBlock, values: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Write the block less a mean to ``values``, of the same type; return its row sums and products with the mean."""
-        row_sums, products = np.empty(len(values)), np.empty(len(values))
-
-        def subtract(start: int, stop: int) -> None:
-            for row in range(start, stop, ROWS):
-                some = slice(row, min(row + ROWS, stop))
-                if isinstance(block, PackedBlock):
-                    block.unpack(some.start, some.stop, values[some])
-                    values[some] -= mean
-                elif block.dtype == values.dtype:
-                    np.subtract(block[some], mean, out=values[some])
-                else:
-                    np.copyto(values[some], block[some], casting="same_kind")
-                    values[some] -= mean
-                row_sums[some] = np.einsum("ij->i", values[some])  # three times as fast as sum()
-                # Not by BLAS, whose threads would go on waiting for more work and be in the way of the product.
-                products[some] = np.einsum("ij,j->i", values[some], mean)
-
-        in_threads(subtract, len(values))
-        return row_sums, products
 
     def _add_on_device(self, kernel: Any, block: np.ndarray) -> tuple[Any, Any, Any]:
         """Do the same where the kernel is: the block travels as it is, and everything is computed there."""

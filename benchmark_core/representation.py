@@ -17,9 +17,8 @@ import numpy as np
 
 from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError, ModelError
-from benchmark_core.half_pieces import PackedBlock
 from benchmark_core.kernel_sums import KernelSums
-from benchmark_core.spool import Spool
+from benchmark_core.spool import Spool, SpooledBlock
 from benchmark_core.standardised import Blocks, TrainingSets, divided, standardise_held, standardised_key
 from benchmark_core.stimuli import name_ids
 
@@ -364,7 +363,7 @@ def prefixes_from_spool(
     sums = [KernelSums.start(n, held, widest > n, backend, exact, at_once)]
     sums += [KernelSums.start(n, 0, True, backend, exact, at_once) for _ in trained]
 
-    def plus(first: int, block: np.ndarray | PackedBlock, copy: bool = False) -> list[KernelSums]:
+    def plus(first: int, block: np.ndarray | SpooledBlock, copy: bool = False) -> list[KernelSums]:
         blocks = itertools.chain([block], (divided(np.asarray(block), rows) for rows in trained))
         return [one.plus(first, values, copy) for one, values in zip(sums, blocks, strict=True)]
 
@@ -377,9 +376,9 @@ def prefixes_from_spool(
                 found.standardised_on[frozenset(train)] = _finished(one, layer, stimulus_ids, width, key, last)
         return found
 
-    blocks: Iterator[tuple[int, np.ndarray | PackedBlock]] = spool.blocks(layer)
-    if isinstance(spool, Spool) and spool.half and not trained:
-        blocks = spool.packed_blocks(layer)
+    blocks: Iterator[tuple[int, np.ndarray | SpooledBlock]] = spool.blocks(layer)
+    if isinstance(spool, Spool) and not trained and isinstance(sums[0].row_sums, np.ndarray):
+        blocks = spool.unread_blocks(layer)
     try:
         for first, block in blocks:
             for width in sorted(w for w in keys if first < w < first + block.shape[1]):

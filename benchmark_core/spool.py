@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmark_core.atomic import write_atomically
 from benchmark_core.errors import ModelError
-from benchmark_core.half_pieces import LEAST_ROWS, PackedBlock, pack, packed_bytes, unpack
+from benchmark_core.half_pieces import LEAST_ROWS, pack, packed_bytes, unpack
 from benchmark_core.home import make_folder
 from benchmark_core.profiling import stage
 from benchmark_core.store import set_aside
@@ -175,39 +175,20 @@ class Spool:
             values = room[: self.n * min(BLOCK, features - first)].reshape(self.n, -1)
 
             def read(start: int, stop: int, block: int = block, values: np.ndarray = values) -> None:
-                packed = np.empty(packed_bytes(self.chunk_rows, values.shape[1]), dtype=np.uint8)
+                room = np.empty(packed_bytes(self.chunk_rows, values.shape[1]), dtype=np.uint8)
                 for chunk in range(start, stop):
                     rows = self.rows(chunk)
-                    self._read_piece(chunk, layer, block, values[rows.start : rows.stop], packed)
+                    self._read_piece(chunk, layer, block, values[rows.start : rows.stop], room)
 
             with stage("spool read"):
                 in_threads(read, self.n_chunks)
             yield first, values
 
-    def packed_blocks(self, layer: str) -> Iterator[tuple[int, PackedBlock]]:
-        """Yield what :meth:`blocks` does, of a spool in half the bytes, as it lies there; memory is used again.
-
-        Raises
-        ------
-        DamagedChunkError
-            If a piece fails its checksum.
-        """
+    def unread_blocks(self, layer: str) -> Iterator[tuple[int, SpooledBlock]]:
+        """Yield the same blocks, of which nothing is read before somebody looks."""
         features = self.n_features(layer)
-        starts = range(0, features, BLOCK)
-        most = min(BLOCK, features)
-        size = max(packed_bytes(self.chunk_rows, most), 4 * min(self.chunk_rows, LEAST_ROWS) * most)
-        room = np.empty((self.n_chunks, -(-size // 64) * 64), dtype=np.uint8)
-        for block, first in enumerate(starts):
-            width = min(BLOCK, features - first)
-            pieces = list(room)
-
-            def read(start: int, stop: int, block: int = block, width: int = width, pieces: Any = pieces) -> None:
-                for chunk in range(start, stop):
-                    pieces[chunk] = self._read_bytes(chunk, layer, block, width, room[chunk])
-
-            with stage("spool read"):
-                in_threads(read, self.n_chunks)
-            yield first, PackedBlock((self.n, width), self.chunk_rows, pieces)
+        for block, first in enumerate(range(0, features, BLOCK)):
+            yield first, SpooledBlock(self, layer, block, min(BLOCK, features - first))
 
     @stage("spool read")
     def read(self, chunk: int, layer: str) -> np.ndarray:
@@ -266,27 +247,17 @@ class Spool:
         self._headers[chunk] = (offset, header)
         return self._headers[chunk]
 
-    def _read_piece(self, chunk: int, layer: str, block: int, out: np.ndarray, packed: np.ndarray) -> None:
-        """Read a piece to (rows, b) float32; what is packed goes through ``packed``."""
-        half = self._is_half(chunk)
-        room = packed if half else out.reshape(-1).view(np.uint8)
-        piece = self._read_bytes(chunk, layer, block, out.shape[1], room)
+    def _read_piece(self, chunk: int, layer: str, block: int, out: np.ndarray, room: np.ndarray) -> None:
+        """Read a piece to (rows, b) float32 or float64; what has another form goes through ``room``, uint8."""
+        path, place, checksum, half, named = self._piece(chunk, layer, block)
+        rows, features = out.shape
         if half:
-            unpack(piece, out)
-
-    def _is_half(self, chunk: int) -> bool:
-        return bool(self._whole(chunk)[1].get("half", False))
-
-    def _read_bytes(self, chunk: int, layer: str, block: int, features: int, room: np.ndarray) -> np.ndarray:
-        """Read a piece to uint8 memory, check it, and return the part of the memory that holds it."""
-        offset, header = self._whole(chunk)
-        start, checksum = header["layers"][layer]["pieces"][block]
-        half, rows = self._is_half(chunk), len(self.rows(chunk))
-        piece = room[: packed_bytes(rows, features) if half else 4 * rows * features]
-        view = piece.data
+            view = room[: packed_bytes(rows, features)].data
+        else:
+            view = (room[: 4 * out.size] if out.dtype != np.float32 else out.reshape(-1).view(np.uint8)).data
         try:
-            with self._path(chunk).open("rb", buffering=0) as handle:
-                handle.seek(offset + start)
+            with path.open("rb", buffering=0) as handle:
+                handle.seek(place)
                 read = handle.readinto(view)
                 if hasattr(os, "posix_fadvise"):  # the disk fetches the next block while this one is worked on
                     os.posix_fadvise(handle.fileno(), handle.tell(), len(view), os.POSIX_FADV_WILLNEED)
@@ -295,13 +266,97 @@ class Spool:
         found = None
         if read == len(view):
             # Chunks without a name for it are of an earlier version.
-            named = header.get("checksum") == _CHECKSUM
             found = _checksum(view, features, half) if named else zlib.crc32(view)
         if found != checksum:
             self._headers.pop(chunk, None)
-            set_aside(self._path(chunk), "a piece does not match its checksum")
-            raise DamagedChunkError(str(self._path(chunk)))
-        return piece
+            set_aside(path, "a piece does not match its checksum")
+            raise DamagedChunkError(str(path))
+        if half:
+            unpack(np.frombuffer(view, dtype=np.uint8), out)
+        elif out.dtype != np.float32:
+            out[:] = np.frombuffer(view, dtype="<f4").reshape(out.shape)
+
+    def _read_row(self, stimulus: int, layer: str, block: int, out: np.ndarray) -> None:
+        """Read a stimulus's features of a block, (b,) float32, unchecked; zeros where they are no numbers."""
+        chunk, row = divmod(stimulus, self.chunk_rows)
+        path, place, _, half, _ = self._piece(chunk, layer, block)
+        b = len(out)
+        with np.errstate(all="ignore"):
+            if half:
+                room = np.zeros(packed_bytes(1, b), dtype=np.uint8)
+                parts = [(place, room[: 4 * b]), (place + 4 * b + 2 * b * row, room[4 * b :])]
+            else:
+                parts = [(place + 4 * b * row, out.view(np.uint8))]
+            try:
+                with path.open("rb", buffering=0) as handle:
+                    for where, part in parts:
+                        handle.seek(where)
+                        handle.readinto(part.data)
+            except FileNotFoundError:
+                out[:] = 0
+            if half:
+                unpack(room, out[None])
+            out[~np.isfinite(out)] = 0
+
+    def _piece(self, chunk: int, layer: str, block: int) -> tuple[Path, int, int, bool, bool]:
+        """Return a piece's file, where it begins, its checksum, whether it is packed, and whether a checksum of sums."""
+        offset, header = self._whole(chunk)
+        start, checksum = header["layers"][layer]["pieces"][block]
+        half, named = bool(header.get("half", False)), header.get("checksum") == _CHECKSUM
+        return self._path(chunk), offset + start, checksum, half, named
+
+
+@dataclass(frozen=True)
+class SpooledBlock:
+    """A block of a layer's features, read from the chunks of a spool when somebody looks, a chunk at a time.
+
+    Any look may raise :class:`DamagedChunkError`.
+    """
+
+    spool: Spool
+    layer: str
+    block: int
+    features: int
+    stage: str = "spool read"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, b)."""
+        return self.spool.n, self.features
+
+    @property
+    def n_pieces(self) -> int:
+        """Number of chunks."""
+        return self.spool.n_chunks
+
+    def rows(self, piece: int) -> slice:
+        """Stimuli of a chunk."""
+        rows = self.spool.rows(piece)
+        return slice(rows.start, rows.stop)
+
+    def reader(self) -> Callable[[int, np.ndarray], None]:
+        """Return a function that reads a chunk's features, with memory of its own."""
+        room = np.empty(4 * self.spool.chunk_rows * self.features, dtype=np.uint8)
+
+        def read(piece: int, out: np.ndarray) -> None:
+            self.spool._read_piece(piece, self.layer, self.block, out, room)
+
+        return read
+
+    def some(self, rows: range) -> np.ndarray:
+        """Return the features of some stimuli as they lie there, not checked: zeros for what is no number."""
+        values = np.empty((len(rows), self.features), dtype=np.float32)
+        for i, row in enumerate(rows):
+            self.spool._read_row(row, self.layer, self.block, values[i])
+        return values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return all features, (n, b) float32."""
+        values = np.empty(self.shape, dtype=np.float32)
+        read = self.reader()
+        for piece in range(self.n_pieces):
+            read(piece, values[self.rows(piece)])
+        return values if dtype is None else values.astype(dtype, copy=False)
 
 
 def bytes_per_value(chunk_rows: int, half: bool) -> float:

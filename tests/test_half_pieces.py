@@ -69,7 +69,18 @@ def test_spools_give_back_what_was_packed(tmp_path: Path, features: int, n: int,
         assert spool.half
         found = np.concatenate([block.copy() for _, block in spool.blocks("a")], axis=1)
         read = np.concatenate([spool.read(chunk, "a") for chunk in range(spool.n_chunks)])
+        unread = [block for _, block in spool.unread_blocks("a")]
+        some = range(0, n, 3)
+        of_some = np.concatenate([block.some(some) for block in unread], axis=1)
     np.testing.assert_array_equal(read, found)
+    np.testing.assert_array_equal(np.concatenate(unread, axis=1), found)
+    np.testing.assert_array_equal(of_some, found[some])
+    for block in unread:  # in double precision, too
+        assert block.shape == (n, block.features)
+        wide, read_piece = np.empty(block.shape), block.reader()
+        for piece in range(block.n_pieces):
+            read_piece(piece, wide[block.rows(piece)])
+        np.testing.assert_allclose(wide, np.asarray(block), rtol=1e-7)
     for chunk in range(spool.n_chunks):
         rows = slice(spool.rows(chunk).start, spool.rows(chunk).stop)
         exact = len(spool.rows(chunk)) < LEAST_ROWS
@@ -98,6 +109,9 @@ def test_damage_is_noticed(tmp_path: Path, features: int) -> None:
         path.write_bytes(content)
         with pytest.warns(CorruptFileWarning, match="checksum"), pytest.raises(DamagedChunkError):
             list(spool.blocks("a"))
+        path.write_bytes(content)
+        with pytest.warns(CorruptFileWarning, match="checksum"), pytest.raises(DamagedChunkError):
+            from_spool(spool, "a", [f"{i}" for i in range(10)], key="", backend=Backend(), exact=False)
 
 
 def test_kernels_hardly_change(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark_core import kernel_sums
+from benchmark_core import feature_blocks
 from benchmark_core.arrays import Backend
 from benchmark_core.kernel_sums import KernelSums
 
@@ -33,16 +33,17 @@ def test_sums_are_those_of_all_features(backend: Backend, n: int, p: int, data: 
     x = (np.random.default_rng(n * p).normal(size=(n, p)) + 30).astype(np.float32)
     wide = x.astype(np.float64)
     mean, centred = wide.mean(axis=0), wide - wide.mean(axis=0)
-    sums = added(x, cuts, n_held=min(n, p), backend=backend)
-    features, _, row_sums, products, square = sums.finish(min(n, p))
-    np.testing.assert_array_equal(features, wide[:, : min(n, p)])
+    sums = added(x, cuts, n_held=p if p <= n else 0, backend=backend)
+    features, kernel, row_sums, products, square = sums.finish(p)
+    if p <= n:
+        np.testing.assert_array_equal(features, wide)
+    else:
+        assert kernel is not None
+        np.testing.assert_allclose(kernel, centred @ centred.T, atol=1e-12 * p)
+        np.testing.assert_array_equal(kernel, kernel.T)
     np.testing.assert_allclose(row_sums, wide.sum(axis=1), rtol=1e-13)
     np.testing.assert_allclose(products, wide @ mean, rtol=1e-13)
     assert square == pytest.approx(mean @ mean, rel=1e-13)
-    kernel = sums.finish(n + 1)[1]
-    assert kernel is not None
-    np.testing.assert_allclose(kernel, centred @ centred.T, atol=1e-12 * p)
-    np.testing.assert_array_equal(kernel, kernel.T)
 
 
 @given(st.integers(2, 70), st.integers(1, 90), st.integers(1, 3), st.data())
@@ -114,7 +115,7 @@ def test_a_copy_leaves_the_sums_as_they_were(exact: bool) -> None:
 def test_threads_change_no_digit_of_other_sums(monkeypatch: pytest.MonkeyPatch, exact: bool) -> None:
     """What is not left to BLAS is the same however rows and columns are divided among threads."""
     x = (np.random.default_rng(2).normal(size=(101, 333)) + 5).astype(np.float32)
-    monkeypatch.setattr(kernel_sums, "ROWS", 7)
+    monkeypatch.setattr(feature_blocks, "ROWS", 7)
     found = []
     for threads in (1, 3):
         monkeypatch.setattr("benchmark_core.threads.n_threads", lambda threads=threads: threads)
