@@ -56,22 +56,24 @@ class KernelSums:
 
     @classmethod
     def start(
-        cls, n: int, n_held: int, with_kernel: bool, backend: Backend, exact: bool, at_once: int | None = None
+        cls,
+        n: int,
+        n_held: int,
+        with_kernel: bool,
+        backend: Backend,
+        exact: bool,
+        at_once: int | None = None,
+        beside: KernelSums | None = None,
     ) -> KernelSums:
-        """Return empty sums; ``at_once`` as for :class:`SymmetricProducts`."""
+        """Return empty sums; ``at_once`` as for :class:`SymmetricProducts`, with the memory of those that stand beside."""
         xp = backend.xp
-        row_sums, products = (xp.zeros(n, dtype=xp.float64, device=backend.xp_device) for _ in range(2))
-        on_host = isinstance(row_sums, np.ndarray)
-        return cls(
-            row_sums,
-            products,
-            0.0,
-            np.empty((n, n_held)),
-            SymmetricProducts(n, not exact, at_once) if with_kernel and on_host else None,
-            xp.zeros((n, n), dtype=xp.float64, device=backend.xp_device) if with_kernel and not on_host else None,
-            backend,
-            exact,
-        )
+        row_sums, mean_products = (xp.zeros(n, dtype=xp.float64, device=backend.xp_device) for _ in range(2))
+        kernel = products = None
+        if with_kernel and isinstance(row_sums, np.ndarray):
+            products = SymmetricProducts(n, not exact, at_once, beside.products if beside else None)
+        elif with_kernel:
+            kernel = xp.zeros((n, n), dtype=xp.float64, device=backend.xp_device)
+        return cls(row_sums, mean_products, 0.0, np.empty((n, n_held)), products, kernel, backend, exact)
 
     @property
     def on_host(self) -> bool:

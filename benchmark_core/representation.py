@@ -324,9 +324,10 @@ def prefixes_from_spool(
 ) -> Iterator[Representation]:
     """Pass 2 for a layer and for narrower layers that are its first features, in one reading of the spool.
 
-    Every block holds all stimuli, so its column means are exact before anything is multiplied. Memory is bounded by
-    the kernel and two blocks, however many features there are. Sums run over the same blocks whatever widths are
-    asked for, so a narrow layer's digits do not depend on the wider ones it was reduced with.
+    Every block holds all stimuli and is multiplied less about its column means; the rest of them is taken out of the
+    kernel. Memory is bounded by the kernel, and a block and a product for each thread, however many features there are.
+    Sums run over the same blocks whatever widths are asked for, so a narrow layer's digits do not depend on the wider
+    ones it was reduced with.
 
     Parameters
     ----------
@@ -358,10 +359,10 @@ def prefixes_from_spool(
     row = {stimulus_id: i for i, stimulus_id in enumerate(stimulus_ids)}
     trained = [np.array([row[i] for i in train]) for train in training_sets]
     held = max((w for w in keys if w <= n), default=0)
-    # Several kernels have their blocks multiplied one after the other, each by all threads: memory holds one of each.
+    # Of several kernels blocks are multiplied one after the other, each by all threads and in the same memory.
     at_once = 1 if trained else None
     sums = [KernelSums.start(n, held, widest > n, backend, exact, at_once)]
-    sums += [KernelSums.start(n, 0, True, backend, exact, at_once) for _ in trained]
+    sums += [KernelSums.start(n, 0, True, backend, exact, at_once, sums[0]) for _ in trained]
 
     def plus(first: int, block: np.ndarray | SpooledBlock, copy: bool = False) -> list[KernelSums]:
         blocks = itertools.chain([block], (divided(np.asarray(block), rows) for rows in trained))

@@ -38,17 +38,21 @@ class SymmetricProducts:
     at_once
         Blocks multiplied at the same time, each by one thread; 1 to multiply each by all threads. By default as many
         as there are threads, if memory allows.
+    beside
+        Another sum of as many rows, whose memory for blocks and products is used. Both take one block at once.
     """
 
-    def __init__(self, n: int, single: bool, at_once: int | None = None) -> None:
+    def __init__(
+        self, n: int, single: bool, at_once: int | None = None, beside: SymmetricProducts | None = None
+    ) -> None:
         self.n = n
         self.dtype: Any = np.float32 if single else np.float64
         self.kernel = np.zeros((n, n))
         self.count = 0
         self._at_once = at_once
         self._group = self._zeros(n * n).reshape(n, n) if single else None
-        self._rooms: list[np.ndarray] = []
-        self._spaces: list[np.ndarray] = []
+        self._rooms: list[np.ndarray] = beside._rooms if beside else []
+        self._spaces: list[np.ndarray] = beside._spaces if beside else []
         self._pending: deque[Future[None]] = deque()
         self._pool: ThreadPoolExecutor | None = None
         self._limit: Any = None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark_core import feature_blocks
+from benchmark_core import feature_blocks, kernel_sums
 from benchmark_core.arrays import Backend
 from benchmark_core.kernel_sums import KernelSums
 
@@ -153,3 +153,30 @@ def test_the_last_kernel_is_finished_where_it_is() -> None:
     last = sums.finish(900, last=True)[1]
     np.testing.assert_array_equal(last, copied)
     assert last is sums.products.kernel
+
+
+@pytest.mark.parametrize(
+    ("case", "limit"),
+    [("offset", 1e-13), ("outlier in the sample", 1e-12), ("outlier", 1e-12), ("constant", 1e-14), ("sorted", 1e-14)],
+)
+def test_a_mean_of_some_stimuli_is_enough(case: str, limit: float) -> None:
+    """Against exact means in extended precision: error relative to the norms of both stimuli, where features make it hard."""
+    n, p = 200, 300
+    random = np.random.default_rng(6)
+    x = random.normal(size=(n, p))
+    if case == "offset":
+        x += 1e5 * random.normal(size=p)
+    elif case.startswith("outlier"):
+        step = n // kernel_sums.SAMPLE
+        x[step * np.arange(32)[:, None] + (case == "outlier"), random.integers(p, size=(32, 2))] += 1e4
+    elif case == "constant":
+        x[:, ::2] = 0.1
+    else:
+        x += 10 * np.linspace(-1, 1, n)[:, None]
+    x = x.astype(np.float32)
+    wide = x.astype(np.longdouble)
+    centred = wide - wide.mean(axis=0)
+    expected = (centred @ centred.T).astype(np.float64)
+    kernel = added(x, [170]).finish(p)[1]
+    norms = np.sqrt(np.diag(expected))
+    assert np.abs((kernel - expected) / np.outer(norms, norms)).max() < limit

@@ -123,6 +123,22 @@ def test_a_copy_goes_its_own_way() -> None:
     np.testing.assert_array_equal(np.tril(products.total()), np.tril(summed(True, 1, BLOCKS[:6]).total()))
 
 
+@pytest.mark.parametrize("single", [False, True])
+def test_sums_beside_each_other_share_memory_and_nothing_else(single: bool) -> None:
+    first = SymmetricProducts(300, single, 1)
+    second = SymmetricProducts(300, single, 1, first)
+    for block in BLOCKS:
+        for products, factor in ((first, 1.0), (second, 3.0)):
+            values = products.room(block.shape[1])
+            values[:] = factor * block
+            products.add(values)
+    assert len(first._rooms) == 1
+    assert len(first._spaces) <= 2  # in single precision a space is exchanged for the first of each group
+    for products, factor in ((first, 1.0), (second, 3.0)):
+        alone = summed(single, 1, [factor * block for block in BLOCKS])
+        np.testing.assert_array_equal(np.tril(products.total()), np.tril(alone.total()))
+
+
 @pytest.mark.parametrize(
     ("n", "threads", "expected"),
     [(3200, 2, 2), (3200, 4, 4), (3200, 16, 1), (200, 2, 1), (20_000, 2, 1), (3200, 1, 1)],
