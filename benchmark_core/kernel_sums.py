@@ -155,9 +155,9 @@ class KernelSums:
         """
         n, b = block.shape
         dtype: Any = np.float64 if self.exact else np.float32
+        values = np.empty((n, b), dtype=dtype) if products is None else products.room(b)
         with stage(block.stage):
             shift = block.some(range(0, n, max(1, n // SAMPLE))).mean(axis=0, dtype=np.float64).astype(dtype)
-            values = np.empty((n, b), dtype=dtype) if products is None else products.room(b)
             row_sums, with_shift = np.empty(n), np.empty(n)
 
             def subtract(start: int, stop: int) -> None:

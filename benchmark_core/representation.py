@@ -382,7 +382,10 @@ def prefixes_from_spool(
         blocks = spool.unread_blocks(layer)
     try:
         for first, block in blocks:
-            for width in sorted(w for w in keys if first < w < first + block.shape[1]):
+            within = sorted(w for w in keys if first < w < first + block.shape[1])
+            if within or first < held:  # looked at more than once
+                block = np.asarray(block)
+            for width in within:
                 yield finish(plus(first, np.asarray(block)[:, : width - first], copy=True), width)
             done = first + block.shape[1]
             if done > widest:

@@ -20,6 +20,7 @@ import numpy as np
 from benchmark_core import threads
 
 TOGETHER = 4  # products that are added up in single precision, if they are in it
+LARGE = 5000  # stimuli from which memory has no room for a product beside the sum: BLAS adds to the sum itself
 SMALL = 256  # stimuli below which a product is done before it is handed to a thread
 MOST_AT_ONCE = 8  # one thread does not read for more
 MOST_BYTES = 1 << 30  # of blocks and products that are not yet added up
@@ -130,10 +131,17 @@ class SymmetricProducts:
 
     def _multiply(self, values: np.ndarray, index: int, shared: Callable[..., None]) -> None:
         """Add a block's product when those before it are there."""
+        if self.n >= LARGE:
+            total = self.kernel if self._group is None else self._group
+            _symmetric_update(self.dtype)(values, total, self._group is None or index % TOGETHER > 0)
+            self._rooms.append(values.reshape(-1))
+            if self._group is not None and index % TOGETHER == TOGETHER - 1:
+                _add_triangle(self.kernel, self._group, shared)
+            return
         try:
             try:
                 space = self._spaces.pop() if self._spaces else self._zeros(self.n * self.n).reshape(self.n, self.n)
-                _symmetric_update(self.dtype)(values, space)
+                _symmetric_update(self.dtype)(values, space, False)
                 self._rooms.append(values.reshape(-1))
             finally:
                 with self._turn:
@@ -155,9 +163,11 @@ class SymmetricProducts:
     def _most_at_once(self, b: int) -> int:
         """Return how many blocks may be multiplied at the same time."""
         n_threads = threads.n_threads()
+        if not SMALL <= self.n < LARGE or n_threads > MOST_AT_ONCE:
+            return 1
         # One block more is read meanwhile.
         needed = (n_threads * (self.n * self.n + self.n * b) + self.n * b) * self.dtype().itemsize
-        return n_threads if self.n >= SMALL and n_threads <= MOST_AT_ONCE and needed <= MOST_BYTES else 1
+        return n_threads if needed <= MOST_BYTES else 1
 
     def _zeros(self, size: int) -> np.ndarray:
         """Return an array to be used again and again; zeros, for half of a product is never written."""
@@ -186,8 +196,8 @@ def _add_triangle(total: np.ndarray, product: np.ndarray, shared: Callable[..., 
 
 
 @cache
-def _symmetric_update(dtype: type[np.floating[Any]]) -> Callable[[np.ndarray, np.ndarray], None]:
-    """Return the function that writes the lower triangle of ``values @ values.T``, (n, b) by rows, to (n, n).
+def _symmetric_update(dtype: type[np.floating[Any]]) -> Callable[[np.ndarray, np.ndarray, bool], None]:
+    """Return the function that writes, or adds, the lower triangle of ``values @ values.T``, (n, b) by rows, to (n, n).
 
     SciPy's wrappers keep other Python threads waiting while BLAS computes; the functions it gives to Cython, called by
     ctypes, do not.
@@ -204,15 +214,15 @@ def _symmetric_update(dtype: type[np.floating[Any]]) -> Callable[[np.ndarray, np
         wrapper = getattr(blas, name)
 
         # The upper triangle in the order of columns is the lower one in the order of rows.
-        def by_wrapper(values: np.ndarray, out: np.ndarray) -> None:
-            wrapper(1.0, values.T, beta=0.0, c=out.T, trans=1, lower=0, overwrite_c=1)
+        def by_wrapper(values: np.ndarray, out: np.ndarray, add: bool) -> None:
+            wrapper(1.0, values.T, beta=float(add), c=out.T, trans=1, lower=0, overwrite_c=1)
 
         return by_wrapper
     function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 10)(get_pointer(capsule, signature))
     one, zero = ctypes.byref(number(1.0)), ctypes.byref(number(0.0))
 
-    def update(values: np.ndarray, out: np.ndarray) -> None:
+    def update(values: np.ndarray, out: np.ndarray, add: bool) -> None:
         n, b = (ctypes.byref(ctypes.c_int(size)) for size in values.shape)
-        function(b"U", b"T", n, b, one, values.ctypes.data, b, zero, out.ctypes.data, n)
+        function(b"U", b"T", n, b, one, values.ctypes.data, b, one if add else zero, out.ctypes.data, n)
 
     return update

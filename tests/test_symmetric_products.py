@@ -44,9 +44,9 @@ def test_products_are_added_in_order_though_they_end_in_another(monkeypatch: pyt
     update = symmetric_products._symmetric_update(np.float32)
     ended = []
 
-    def uneven(values: np.ndarray, out: np.ndarray) -> None:
+    def uneven(values: np.ndarray, out: np.ndarray, add: bool) -> None:
         time.sleep(0.03 if values.shape[1] % 20 else 0.0)
-        update(values, out)
+        update(values, out, add)
         ended.append(values.shape[1])
 
     expected = summed(True, 1).total()
@@ -61,9 +61,9 @@ def test_products_go_on_while_others_are_read(monkeypatch: pytest.MonkeyPatch) -
     """Two of them at once, beside the thread that reads: all three meet."""
     update, together = symmetric_products._symmetric_update(np.float64), threading.Barrier(3)
 
-    def meeting(values: np.ndarray, out: np.ndarray) -> None:
+    def meeting(values: np.ndarray, out: np.ndarray, add: bool) -> None:
         together.wait(timeout=30)
-        update(values, out)
+        update(values, out, add)
 
     monkeypatch.setattr(symmetric_products, "_symmetric_update", lambda dtype: meeting)
     products = summed(False, 2, BLOCKS[:2])
@@ -100,10 +100,10 @@ def test_an_error_in_a_product_is_raised(monkeypatch: pytest.MonkeyPatch, at_onc
     update = symmetric_products._symmetric_update(np.float32)
     calls = iter(range(len(BLOCKS)))
 
-    def failing(values: np.ndarray, out: np.ndarray) -> None:
+    def failing(values: np.ndarray, out: np.ndarray, add: bool) -> None:
         if next(calls) == wrong:
             raise MemoryError("no room")
-        update(values, out)
+        update(values, out, add)
 
     before = blas_threads()
     monkeypatch.setattr(symmetric_products, "_symmetric_update", lambda dtype: failing)
@@ -157,10 +157,34 @@ def test_scipys_own_wrapper_serves_where_integers_have_another_size(
     monkeypatch: pytest.MonkeyPatch, dtype: Any
 ) -> None:
     values = np.ascontiguousarray(BLOCKS[2].astype(dtype))
-    outs = [np.zeros((300, 300), dtype=dtype) for _ in range(2)]
     direct = symmetric_products._symmetric_update.__wrapped__(dtype)
-    direct(values, outs[0])
     monkeypatch.setattr(symmetric_products, "_SIGNATURE", b"void (char *, char *, long *, ")
-    symmetric_products._symmetric_update.__wrapped__(dtype)(values, outs[1])
-    np.testing.assert_array_equal(*outs)
-    np.testing.assert_allclose(outs[0], np.tril(values @ values.T), rtol=0, atol=1e-4)
+    wrapper = symmetric_products._symmetric_update.__wrapped__(dtype)
+    for factor, add in ((1, False), (2, True)):
+        outs = [np.tril(np.full((300, 300), 0 if add else np.nan, dtype=dtype)) for _ in range(2)]
+        for update, out in zip((direct, wrapper), outs, strict=True):
+            if add:
+                update(values, out, False)
+            update(values, out, add)
+        np.testing.assert_array_equal(np.tril(outs[0]), np.tril(outs[1]))
+        np.testing.assert_allclose(np.tril(outs[0]), factor * np.tril(values @ values.T), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("count", [1, TOGETHER, len(BLOCKS)])
+def test_many_stimuli_need_no_memory_beside_the_sum(monkeypatch: pytest.MonkeyPatch, single: bool, count: int) -> None:
+    monkeypatch.setattr(symmetric_products, "LARGE", 300)
+    products = SymmetricProducts(300, single)
+    for block in BLOCKS[:count]:
+        values = products.room(block.shape[1])
+        values[:] = block
+        products.add(values)
+    assert not products._spaces
+    assert products._pool is None
+    expected = np.tril(sum(block @ block.T for block in BLOCKS[:count]))
+    np.testing.assert_allclose(np.tril(products.total()), expected, rtol=0, atol=2e-4 if single else 1e-12)
+    other = products.copy()
+    nothing = other.room(1)
+    nothing[:] = 0
+    other.add(nothing)
+    np.testing.assert_allclose(np.tril(other.total(last=True)), expected, rtol=0, atol=2e-4 if single else 1e-12)
