@@ -33,14 +33,14 @@ def test_sums_are_those_of_all_features(backend: Backend, n: int, p: int, data: 
     x = (np.random.default_rng(n * p).normal(size=(n, p)) + 30).astype(np.float32)
     wide = x.astype(np.float64)
     mean, centred = wide.mean(axis=0), wide - wide.mean(axis=0)
-    sums = added(x, cuts, n_held=p if p <= n else 0, backend=backend)
-    features, kernel, row_sums, products, square = sums.finish(p)
-    if p <= n:
+    kernel = added(x, cuts, backend=backend).finish(max(p, n + 1))[1]
+    assert kernel is not None
+    np.testing.assert_allclose(kernel, centred @ centred.T, atol=1e-12 * p)
+    np.testing.assert_array_equal(kernel, kernel.T)
+    held = p if p <= n else 0
+    features, _, row_sums, products, square = added(x, cuts, n_held=held, backend=backend).finish(p)
+    if held:
         np.testing.assert_array_equal(features, wide)
-    else:
-        assert kernel is not None
-        np.testing.assert_allclose(kernel, centred @ centred.T, atol=1e-12 * p)
-        np.testing.assert_array_equal(kernel, kernel.T)
     np.testing.assert_allclose(row_sums, wide.sum(axis=1), rtol=1e-13)
     np.testing.assert_allclose(products, wide @ mean, rtol=1e-13)
     assert square == pytest.approx(mean @ mean, rel=1e-13)
