@@ -12,7 +12,8 @@ The biases of a layer share the stream of filter number 2**32 - 1, of which filt
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -30,6 +31,7 @@ DEFAULT = "default"
 
 _BIASES = 2**32 - 1
 _FEW = 2**20  # weights that are not worth starting threads for
+_TOGETHER = 2**15  # weights that are made from words at once: they and the words fit a core's cache
 
 
 def draw_filters(
@@ -108,22 +110,25 @@ def draw_filters(
         return out
 
     def draw(start: int, stop: int) -> None:
-        for row, number in zip(rows[start:stop], range(first + start, first + stop), strict=True):
-            raw = _raw(fan_in, seed, layer, number)
+        stream = _Stream(seed, layer)
+        step = max(1, _TOGETHER // fan_in)
+        for low in range(start, stop, step):
+            some = rows[low : min(low + step, stop)]
+            raw = stream.words(range(first + low, first + low + len(some)), fan_in)
             if init == "kaiming_uniform":
-                _symmetric(raw, math.sqrt(6 / fan_in), row)
+                _symmetric(raw, math.sqrt(6 / fan_in), some)
             elif init == DEFAULT:
-                _symmetric(raw, math.sqrt(1 / fan_in), row)
+                _symmetric(raw, math.sqrt(1 / fan_in), some)
             elif init == "xavier_uniform":
-                _symmetric(raw, math.sqrt(6 / (fan_in + fan_out)), row)
+                _symmetric(raw, math.sqrt(6 / (fan_in + fan_out)), some)
             elif init == "kaiming_normal":
-                _normal(raw, math.sqrt(2 / fan_in), row)
+                _normal(raw, math.sqrt(2 / fan_in), some)
             elif init == "xavier_normal":
-                _normal(raw, math.sqrt(2 / (fan_in + fan_out)), row)
+                _normal(raw, math.sqrt(2 / (fan_in + fan_out)), some)
             elif init == "uniform":
-                _unit(raw, row)
+                _unit(raw, some)
             else:
-                _normal(raw, 1.0, row)
+                _normal(raw, 1.0, some)
 
     if rows.size < _FEW:
         draw(0, len(rows))
@@ -161,9 +166,9 @@ def draw_biases(
     last = filters if last is None else last
     _check_request(filters, seed, first, last)
     skipped = first // 8  # blocks of four 64-bit words, that is, of eight biases
-    raw = _raw(last - 8 * skipped, seed, layer, _BIASES, skipped)[first - 8 * skipped :]
+    raw = _Stream(seed, layer).words([_BIASES], last - 8 * skipped, skipped)[:, first - 8 * skipped :]
     biases = np.empty(last - first, dtype=np.float32)
-    _symmetric(raw, math.sqrt(1 / fan_in), biases)
+    _symmetric(raw, math.sqrt(1 / fan_in), biases[np.newaxis])
     return biases
 
 
@@ -175,7 +180,7 @@ def draw_permutation(n: int, *, seed: int, layer: int, number: int) -> np.ndarra
     numpy.ndarray
         int64, shape (n,).
     """
-    return np.argsort(_raw(n, seed, layer, number)[:n], kind="stable")
+    return np.argsort(_Stream(seed, layer).words([number], n)[0, :n], kind="stable")
 
 
 def _check_request(filters: int, seed: int, first: int, last: int) -> None:
@@ -185,16 +190,30 @@ def _check_request(filters: int, seed: int, first: int, last: int) -> None:
         raise InputError(f"seed {seed} is not allowed; seed must be a whole number from 0 to 2**64 - 1")
 
 
-def _raw(n: int, seed: int, layer: int, number: int, skipped: int = 0) -> np.ndarray:
-    """Return n (rounded up to even) 32-bit words of a filter's stream, after ``skipped`` blocks of eight."""
-    key = np.array([seed, layer << 32 | number], dtype=np.uint64)
-    words = np.random.Philox(counter=skipped, key=key).random_raw((n + 1) // 2)
-    return np.asarray(words, dtype="<u8").view("<u4")
+class _Stream:
+    """The streams of a layer, one after the other: setting a generator takes a fifth of the time of making one."""
+
+    def __init__(self, seed: int, layer: int) -> None:
+        self._generator = np.random.Philox(key=seed)
+        self._state: Any = self._generator.state
+        self._seed, self._layer = seed, layer
+
+    def words(self, numbers: Sequence[int], n: int, skipped: int = 0) -> np.ndarray:
+        """Return n (rounded up to even) 32-bit words of each filter's stream, after ``skipped`` blocks of eight."""
+        state = self._state["state"]
+        state["counter"][0] = skipped
+        words = np.empty((len(numbers), (n + 1) // 2), dtype="<u8")
+        for row, number in zip(words, numbers, strict=True):
+            state["key"][:] = self._seed, self._layer << 32 | number
+            self._generator.state = self._state
+            row[:] = self._generator.random_raw(len(row))
+        return words.view("<u4")
 
 
 def _unit(raw: np.ndarray, out: np.ndarray) -> None:
     """Fill ``out`` with multiples of 2^-24 in [0, 1), all exact in float32."""
-    np.multiply(raw[: out.size] >> np.uint32(8), np.float32(2**-24), out=out, dtype=np.float32, casting="unsafe")
+    kept = raw[:, : out.shape[1]] >> np.uint32(8)
+    np.multiply(kept, np.float32(2**-24), out=out, dtype=np.float32, casting="unsafe")
 
 
 def _symmetric(raw: np.ndarray, bound: float, out: np.ndarray) -> None:
@@ -207,16 +226,16 @@ def _symmetric(raw: np.ndarray, bound: float, out: np.ndarray) -> None:
 
 def _normal(raw: np.ndarray, std: float, out: np.ndarray) -> None:
     """Fill ``out`` with N(0, std) by the method of Box and Muller: words 2i and 2i + 1 give values 2i and 2i + 1."""
-    radius = raw[0::2].astype(np.float32)
+    radius = raw[:, 0::2].astype(np.float32)
     radius += np.float32(0.5)
     radius *= np.float32(2**-32)  # in (0, 1]: the logarithm is finite
     np.log(radius, out=radius)
     radius *= np.float32(-2 * std**2)
     np.sqrt(radius, out=radius)
-    angle = raw[1::2].astype(np.float32)
+    angle = raw[:, 1::2].astype(np.float32)
     angle *= np.float32(2 * math.pi * 2**-32)
-    out[0::2] = radius * np.cos(angle)
-    out[1::2] = (radius * np.sin(angle))[: out.size // 2]
+    out[:, 0::2] = radius * np.cos(angle)
+    out[:, 1::2] = (radius * np.sin(angle))[:, : out.shape[1] // 2]
 
 
 def _orthogonal(filters: int, fan_in: int, seed: int, layer: int, last: int) -> np.ndarray:
@@ -225,8 +244,9 @@ def _orthogonal(filters: int, fan_in: int, seed: int, layer: int, last: int) -> 
 
     tall = filters > fan_in
     drawn = np.empty((filters if tall else last, fan_in), dtype=np.float32)
-    for number, row in enumerate(drawn):
-        _normal(_raw(fan_in, seed, layer, number), 1.0, row)
+    stream = _Stream(seed, layer)
+    for number in range(len(drawn)):
+        _normal(stream.words([number], fan_in), 1.0, drawn[number : number + 1])
     matrix = torch.from_numpy(drawn if tall else drawn.T)
     q, r = torch.linalg.qr(matrix)
     q *= torch.where(r.diagonal() < 0, -1.0, 1.0)

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmark_core.torch_models import HookedModel
-from plugins.models import _alexnet_network
+from plugins.models import _alexnet_network, _transformed_convolution
 from plugins.models._filter_banks import curvature_bank
 from plugins.models._fully_connected_network import FullyConnected
 from plugins.models._vision_transformer_networks import CustomViT
@@ -40,6 +40,16 @@ def images() -> torch.Tensor:
 def _free_weights() -> Iterator[None]:
     yield
     published_weights.cache_clear()
+
+
+@pytest.fixture
+def by_transforms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Convolve wide layers by transforms, or directly: without measuring which of them is faster here and now."""
+    durations = (9.0, 0.0, 0.0) if request.param else (0.0, 9.0, 9.0)  # directly; of transforms
+    monkeypatch.setattr(_transformed_convolution, "_seconds", lambda *computations: durations)
+    _transformed_convolution.choose.cache_clear()
+    yield
+    _transformed_convolution.choose.cache_clear()
 
 
 @lru_cache(maxsize=1)  # a set of full-size weights is 0.9 GB
@@ -104,10 +114,14 @@ def test_curvature_convolution(images: torch.Tensor) -> None:
     np.testing.assert_allclose(convolved[1, 40, 100, 100:108].numpy(), golden["v"], rtol=0, atol=1e-4 * golden["std"])
 
 
+@pytest.mark.usefixtures("by_transforms")
+@pytest.mark.parametrize("by_transforms", [False, True], indirect=True)
 def test_expansion_256_300(images: torch.Tensor) -> None:
     check("expansion_256_300", images, filters=300, **NARROW)
 
 
+@pytest.mark.usefixtures("by_transforms")
+@pytest.mark.parametrize("by_transforms", [True], indirect=True)
 def test_expansion_3(images: torch.Tensor) -> None:
     check("expansion_3", images, filters=3)
 

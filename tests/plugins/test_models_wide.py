@@ -162,7 +162,7 @@ ONE_STEM = {
         for more in ("", ",nonlinearity_5=gelu", ",nonlinearity_5=leaky_relu", ",layer_5=dense")
     ],
     "orthogonal": [
-        f"expansion5l:{BANK},filters={filters},init=orthogonal{more}"
+        f"expansion5l:{TINY},filters={filters},init=orthogonal{more}"
         for filters in (3, 11, 60)
         for more in ("", ",layer_5=dense")
     ],
