@@ -5,7 +5,10 @@ Numerical code asks a :class:`Backend` for its namespace ``xp`` and is written o
 
 from __future__ import annotations
 
+import ctypes
+import os
 import re
+import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -126,9 +129,7 @@ def choose_devices(device: str = "auto") -> tuple[str, ...]:
             )
     if len(names) > 1 and not all(":" in name for name in names):
         raise InputError(f"device {device!r}: several devices are GPUs with their numbers, as in cuda:0,cuda:1")
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    count = _count_gpus()
     if device == "auto":
         return ("cuda:0",) if count else ("cpu",)
     if device == "cuda" and count:
@@ -141,6 +142,18 @@ def choose_devices(device: str = "auto") -> tuple[str, ...]:
     if len(set(numbers)) < len(numbers):
         raise InputError(f"device {device!r} names a GPU twice")
     return tuple(f"cuda:{number}" for number in numbers)
+
+
+def _count_gpus() -> int:
+    """Return how many GPUs torch sees. To hear that there is none it is not imported for, which takes seconds."""
+    if "torch" not in sys.modules and not os.path.exists("/dev/kfd"):  # no AMD GPU
+        try:
+            ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        except OSError:  # no driver of NVIDIA's: torch would look for the same file
+            return 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def choose_backend(name: str = "auto", device: str = "cpu") -> Backend:

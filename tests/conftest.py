@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.testing
 from hypothesis import settings
 
 # No deadline: on a busy machine any one example may be slow.
@@ -15,6 +17,9 @@ settings.load_profile("suite")
 
 # Modules and tests live to the end: looking for garbage among them takes an eighth of the time to collect.
 gc.disable()
+
+# Typer builds the command line anew for every call, which is most of what a refusal costs.
+typer.testing._get_command = cache(typer.testing._get_command)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

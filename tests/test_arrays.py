@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace
@@ -62,6 +63,21 @@ def test_devices_that_are_there() -> None:
 
     assert choose_device("cpu") == "cpu"
     assert choose_device() == ("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def test_that_there_is_no_gpu_is_heard_without_importing_torch() -> None:
+    code = """
+import sys
+from benchmark_core import arrays
+
+def no_driver(name):
+    raise OSError(name)
+
+arrays.ctypes.CDLL, arrays.os.path.exists = no_driver, lambda path: False
+print(arrays.choose_device(), arrays.choose_backend().name, "torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["cpu", "numpy", "False"], done.stderr
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:-1", "CUDA", "cpu:0", "", "mps"])

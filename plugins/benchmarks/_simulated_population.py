@@ -95,20 +95,20 @@ class GaborFilters:
 
     Parameters
     ----------
-    rows, columns
-        (n_channels, height / 2) and (n_channels, width / 2) indices of the block's frequencies, lowest first.
+    places
+        (n_channels, height / 2, width / 2) places of the block's frequencies in a flattened spectrum, in the order of an
+        inverse transform that has the block's middle at frequency zero.
     gains
-        (n_channels, height / 2, width / 2) gain at each; 1 at the preferred frequency.
+        The same shape: gain at each; 1 at the preferred frequency.
     """
 
-    rows: np.ndarray
-    columns: np.ndarray
+    places: np.ndarray
     gains: np.ndarray
 
 
 def gabor_filters(height: int, width: int) -> GaborFilters:
     """Return the filters for images of a size: Gaussians of 1.1 octaves at half height; wavelength varies slowest."""
-    rows, columns, gains = [], [], []
+    places, gains = [], []
     for wavelength in WAVELENGTHS:
         for theta in np.pi * np.arange(N_ORIENTATIONS) / N_ORIENTATIONS:
             preferred = np.array([np.sin(theta), np.cos(theta)]) / wavelength
@@ -119,10 +119,9 @@ def gabor_filters(height: int, width: int) -> GaborFilters:
             dy, dx = block[0] / height - preferred[0], block[1] / width - preferred[1]
             gain = np.exp(-(dy[:, None] ** 2 + dx[None, :] ** 2) / (2 * (0.3 / wavelength) ** 2))
             gain[(block[0] == 0)[:, None] & (block[1] == 0)[None, :]] = 0.0  # blind to mean luminance
-            rows.append(block[0] % height)
-            columns.append(block[1] % width)
-            gains.append(gain)
-    return GaborFilters(np.stack(rows), np.stack(columns), np.stack(gains))
+            places.append(np.fft.ifftshift(block[0][:, None] % height * width + block[1] % width))
+            gains.append(np.fft.ifftshift(gain))
+    return GaborFilters(np.stack(places), np.stack(gains))
 
 
 def gabor_energies(image: np.ndarray, filters: GaborFilters) -> np.ndarray:
@@ -131,9 +130,10 @@ def gabor_energies(image: np.ndarray, filters: GaborFilters) -> np.ndarray:
     Shifting a block of frequencies to the origin turns the phase of a filter's output and leaves its amplitude, and
     the block is all there is of the output, so nothing but amplitudes between the pixels is left out.
     """
-    spectrum = np.fft.fft2(image)
-    blocks = spectrum[filters.rows[:, :, None], filters.columns[:, None, :]] * filters.gains / STEP**2
-    outputs = scipy.fft.ifft2(scipy.fft.ifftshift(blocks, axes=(1, 2)), overwrite_x=True)
+    blocks = np.fft.fft2(image).take(filters.places)
+    blocks *= filters.gains
+    blocks /= STEP**2
+    outputs = scipy.fft.ifft2(blocks, overwrite_x=True)
     return np.asarray(outputs.real**2 + outputs.imag**2)
 
 
