@@ -30,6 +30,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    """Let what was left out be tidied up at the end; some libraries complain of what is left."""
+    gc.unfreeze()
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Point BENCH_HOME and BENCH_CACHE to new folders below ``tmp_path``; return the first (not yet made)."""
