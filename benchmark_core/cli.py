@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from contextlib import redirect_stdout
+from copy import copy
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -302,7 +303,15 @@ def main() -> None:
         sys.argv = [sys.argv[0], *(a for a in sys.argv[1:] if a != "--debug")]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
-    app(prog_name="bench")
+    _asked_for(sys.argv[1:2])(prog_name="bench")
+
+
+def _asked_for(name: list[str]) -> typer.Typer:
+    """Return the command line with that command alone: typer reads the signatures of all, a fifth of `bench list`."""
+    one = copy(app)
+    one.registered_commands = [command for command in app.registered_commands if command.name in name]
+    one.registered_groups = [group for group in app.registered_groups if group.name in name]
+    return one if one.registered_commands or one.registered_groups else app
 
 
 if __name__ == "__main__":

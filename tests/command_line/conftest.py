@@ -32,7 +32,7 @@ def bench(
     home: Path, built: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Bench:
     """Return a function that runs ``bench ARGUMENTS`` here and now; BENCH_HOME and BENCH_CACHE are new folders."""
-    monkeypatch.setattr(cli, "app", built)
+    monkeypatch.setattr(cli, "_asked_for", lambda name: built)
     monkeypatch.setenv("BENCH_DEBUG", "")  # so that what --debug sets is undone
     monkeypatch.setenv("BENCH_PLUGINS", str(TOY_PLUGINS))
     monkeypatch.delenv("BENCH_CACHE_MAX", raising=False)

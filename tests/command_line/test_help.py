@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 from bench_command import TOY_PLUGINS, Bench
+from typer.testing import CliRunner
+
+from benchmark_core import cli
 
 COMMANDS = (
     "",
@@ -76,6 +79,16 @@ def test_a_bare_command_shows_its_help(bench: Bench, command: str) -> None:
     done = bench(*command.split())
     assert "Commands" in done.stdout + done.stderr
     assert done.status in (0, 2)  # typer's choice
+
+
+def test_a_command_alone_is_the_same_as_among_all() -> None:
+    names = [c.name for c in cli.app.registered_commands] + [g.name for g in cli.app.registered_groups]
+    assert {"list", "run", "data", "suite"} <= set(names)
+    for name in names:
+        alone, among = (CliRunner().invoke(a, [name, "--help"]) for a in (cli._asked_for([name]), cli.app))
+        assert (alone.exit_code, alone.output) == (0, among.output)
+    for other in (["lst"], ["--version"], []):
+        assert cli._asked_for(other) is cli.app  # to suggest, and to list, all of them
 
 
 def test_version(bench: Bench) -> None:

@@ -38,7 +38,7 @@ def bench(
     home: Path, built: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Bench:
     """Return a function that runs ``bench ARGUMENTS`` in this process."""
-    monkeypatch.setattr(cli, "app", built)
+    monkeypatch.setattr(cli, "_asked_for", lambda name: built)
     monkeypatch.setenv("BENCH_DEBUG", "")
     monkeypatch.delenv("BENCH_PLUGINS", raising=False)
 
