@@ -145,7 +145,7 @@ def choose_devices(device: str = "auto") -> tuple[str, ...]:
 
 
 def _count_gpus() -> int:
-    """Return how many GPUs torch sees. To hear that there is none it is not imported for, which takes seconds."""
+    """Return how many GPUs torch sees. Where there is no driver of any, torch (which takes seconds) is not imported."""
     if "torch" not in sys.modules and not os.path.exists("/dev/kfd"):  # no AMD GPU
         try:
             ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
