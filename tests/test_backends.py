@@ -88,8 +88,6 @@ def scored(identifier: str, backend: Backend) -> Score:
     kind = next(k for k in ("responses", "labels", "rdms") if k in resolved.spec.accepts)
     world: World = simulate(kind, resolved.spec.n_models[0], gaps=kind == "responses")
     models = [on(layers, backend) for layers in world.models]
-    if len(models) > 1:  # every pair of layers is fitted: two will do
-        models = [dict(list(layers.items())[: 1 if number else 2]) for number, layers in enumerate(models)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         options: dict[str, Any] = {**resolved.parameters, "groups": world.groups}

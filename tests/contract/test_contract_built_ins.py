@@ -50,9 +50,7 @@ def drawn_quickly(filters, shape, *, seed, layer, init="kaiming_uniform", first=
 def quick_draws(monkeypatch) -> None:
     """Let architectures that no parameter makes small draw few weights, and the transformers be the smallest kind."""
     from plugins.models import _default_weights, _dense_layer, _vision_transformer_networks
-    from plugins.models._filter_banks import BANKS, curvature_bank
 
-    monkeypatch.setitem(BANKS, "curvature", lambda: curvature_bank()[:2])
     monkeypatch.setattr(_default_weights, "draw_filters", drawn_quickly)
     monkeypatch.setattr(_dense_layer, "draw_filters", drawn_quickly)
     monkeypatch.setattr(_vision_transformer_networks, "ARCHITECTURE", "vit_tiny_patch16_224")

@@ -210,12 +210,8 @@ def test_light_and_dark(page: Page, rich_page: str) -> None:
     assert brightness() < 200
     page.choose("theme", "light")
     assert brightness() > 600
-
-    def kept() -> bool:
-        page.driver.refresh()
-        return brightness() > 600
-
-    assert any(kept() for _ in range(5))  # a browser on a busy machine may read before it has written
+    page.driver.refresh()
+    assert brightness() > 600  # kept
     page.choose("theme", "system")
     assert brightness() < 200
     page.look(1280, dark=False)
