@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import tempfile
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from benchmark_core.store import (
 
 FORK = multiprocessing.get_context("fork")
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+NOBODY = 65534
 
 
 # The container of arrays
@@ -318,17 +321,32 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
         pass
 
 
-@pytest.mark.skipif(ROOT, reason="root may write anywhere")
-def test_a_read_only_cache_can_still_be_read(tmp_path: Path) -> None:
-    store = Store(tmp_path / "cache")
+@pytest.fixture
+def folder_of_a_user() -> Iterator[Path]:
+    """Return a folder of somebody who may not write everywhere; root becomes nobody for the test."""
+    with tempfile.TemporaryDirectory() as name:
+        if ROOT:
+            os.chown(name, NOBODY, NOBODY)
+            os.seteuid(NOBODY)
+        try:
+            yield Path(name)
+        finally:
+            if ROOT:
+                os.seteuid(0)
+
+
+def test_a_read_only_cache_can_still_be_read(folder_of_a_user: Path) -> None:
+    store = Store(folder_of_a_user / "cache")
     write_arrays(store.kernel_path("k1"), {"a": np.zeros(2)}, {})
-    (tmp_path / "w.pth").write_bytes(b"abc")
+    (folder_of_a_user / "w.pth").write_bytes(b"abc")
     folders = [store.root, *(p for p in store.root.rglob("*") if p.is_dir())]
     try:
         for folder in folders:
             folder.chmod(0o500)
+        with pytest.raises(PermissionError):
+            (store.root / "new").touch()
         assert read_arrays(store.kernel_path("k1")) is not None
-        assert store.weights_sha256(tmp_path / "w.pth").startswith("ba7816bf")
+        assert store.weights_sha256(folder_of_a_user / "w.pth").startswith("ba7816bf")
         assert store.prune(0) == (0, 0)
     finally:
         for folder in folders:
