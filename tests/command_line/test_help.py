@@ -99,7 +99,10 @@ def test_version(bench: Bench) -> None:
 
 
 def test_nothing_heavy_is_imported_where_nothing_is_computed(bench: Bench, part: Path, tmp_path: Path) -> None:
-    """List, help, a run of recorded cells, the leaderboard and the cache, one after another in one new process."""
+    """List, help, a run of recorded cells, the leaderboard and the cache, one after another in one new process.
+
+    At the end a cell of which the kernel is stored.
+    """
     run = ["run", "-m", "toy-pixels", "-b", "toy.V4", "--json"]
     first = bench(*run).results[0]
     commands = [["--help"], ["list"], ["info", "toy.V4"], run, ["leaderboard"], ["cache", "info"], ["data", "list"]]
@@ -115,6 +118,16 @@ for arguments in {commands!r}:
     heavy = {{"torch", "numpy", "scipy", "pandas", "xarray", "netCDF4", "PIL", "timm", "sklearn"}} & set(sys.modules)
     assert not heavy, (arguments, heavy)
     print("next command")
+sys.argv = ["bench", *{run!r}, "--device", "auto", "--metric", "encoding:n_bootstrap=100"]
+try:
+    cli.main()
+except SystemExit as ending:
+    assert not ending.code, ending
+import ctypes
+try:
+    ctypes.CDLL("libcuda.so.1")
+except OSError:  # no GPU: scores from stored kernels need no torch
+    assert "torch" not in sys.modules
 """
     environment = os.environ | {"BENCH_PLUGINS": str(TOY_PLUGINS)}
     done = subprocess.run(

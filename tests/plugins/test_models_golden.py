@@ -46,10 +46,12 @@ def _free_weights() -> Iterator[None]:
 def by_transforms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Convolve wide layers by transforms, or directly: without measuring which of them is faster here and now."""
     durations = (9.0, 0.0, 0.0) if request.param else (0.0, 9.0, 9.0)  # directly; of transforms
-    monkeypatch.setattr(_transformed_convolution, "_seconds", lambda *computations: durations)
+    asked = []
+    monkeypatch.setattr(_transformed_convolution, "_seconds", lambda *computations: asked.append(0) or durations)
     _transformed_convolution.choose.cache_clear()
     yield
     _transformed_convolution.choose.cache_clear()
+    assert asked
 
 
 @lru_cache(maxsize=1)  # a set of full-size weights is 0.9 GB
