@@ -12,7 +12,6 @@ from typing import Any
 from benchmark_core import dataset_checks, datasets
 from benchmark_core.errors import BenchError, InputError, ModelError, did_you_mean
 from benchmark_core.identifiers import Parameter, canonical, format_value, split_identifier
-from benchmark_core.pipeline import candidate_layers
 from benchmark_core.registry import Registry, describe
 from benchmark_core.resolution import Resolved
 from benchmark_core.specs import BenchmarkSpec, MetricSpec, ModelSpec
@@ -175,6 +174,8 @@ def information(registry: Registry, identifier: str) -> dict[str, Any]:
 
 
 def _layers(resolved: Resolved) -> Sequence[str]:
+    from benchmark_core.pipeline import candidate_layers
+
     try:
         return candidate_layers(resolved)
     except BenchError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -211,6 +210,8 @@ def from_toml(text: str, path: Path) -> OwnDataset:
     InputError
         If it is none, of another format, or was edited where it must not be.
     """
+    import tomllib
+
     again = "add the dataset again with `bench data add ... --replace`"
     try:
         content = tomllib.loads(text)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +43,8 @@ def environment(numerics: Numerics) -> dict[str, Any]:
 @cache
 def package_versions() -> dict[str, str]:
     """Return the installed versions of the packages that numbers depend on."""
+    from importlib.metadata import PackageNotFoundError, version  # takes a tenth of `bench list`
+
     found = {}
     for package in PACKAGES:
         try:

@@ -17,18 +17,21 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Generic, TypeVar
+from types import FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pluggy
 
 from benchmark_core import hookspecs
+from benchmark_core.entry_points import offered_in
 from benchmark_core.errors import BenchError, InputError, did_you_mean
 from benchmark_core.identifiers import split_identifier
 from benchmark_core.resolution import Resolved, resolve
 from benchmark_core.specs import BenchmarkSpec, DatasetSpec, MetricSpec, ModelFamily, ModelSpec
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 BUILT_IN = ("plugins.models", "plugins.benchmarks", "plugins.metrics")
 ENTRY_POINTS = "cortex_bench"
@@ -90,6 +93,18 @@ class Shelf(Generic[Spec]):
         return sorted(name for name, specs in self.by_name.items() if len(specs) == 1)
 
 
+_HOOKABLE = (FunctionType, MethodType, classmethod, staticmethod)
+
+
+class HookManager(pluggy.PluginManager):
+    """Looks for hooks among a module's functions only: pluggy asks each name that a module imports, too."""
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        if isinstance(plugin, ModuleType) and not isinstance(vars(plugin).get(name), _HOOKABLE):
+            return None
+        return super().parse_hookimpl_opts(plugin, name)
+
+
 class Registry:
     """All models, benchmarks and metrics that can be used.
 
@@ -120,7 +135,7 @@ class Registry:
         self._sources: dict[int, str] = {}  # source hash of a drop-in file by id() of its specs and families
         self._plugins: dict[int, Any] = {}  # the module (or object) that offered them, likewise
         self._from_families: dict[str, ModelSpec] = {}
-        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager = HookManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         if built_in:
             check_ownership()
@@ -349,7 +364,7 @@ class Registry:
 
 def _installed(problems: list[Problem]) -> Sequence[EntryPoint]:
     try:
-        return list(entry_points(group=ENTRY_POINTS))
+        return offered_in(ENTRY_POINTS)
     except Exception as error:  # a malformed entry_points.txt of any package makes all of them unreadable
         problems.append(Problem("entry points", f"could not be read ({describe(error)}); skipped"))
         return []

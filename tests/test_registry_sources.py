@@ -5,16 +5,23 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import shutil
 import subprocess
 import sys
+from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import Distribution
 from pathlib import Path
+from types import ModuleType
 
+import pluggy
 import pytest
 from drop_ins import HEADER, drop_in_folder, from_folders, model  # noqa: F401 (a fixture)
 
 from benchmark_core import hookspecs
+from benchmark_core.entry_points import may_be_offered, offered_in
 from benchmark_core.errors import InputError
-from benchmark_core.registry import Registry, check_ownership, describe
+from benchmark_core.registry import ENTRY_POINTS, HookManager, Registry, check_ownership, describe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -103,6 +110,78 @@ def test_an_unreadable_entry_point_file_is_reported(tmp_path: Path, monkeypatch:
     registry = Registry()
     assert [p.where for p in registry.problems] == ["entry points"]
     assert "pixels" in registry.models.names()
+
+
+def test_a_package_in_an_archive_offers_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    distribution(
+        tmp_path / "site", "zipped", "[cortex_bench]\nmodels = bench_zipped_x\n", bench_zipped_x=model("zipped")
+    )
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "site")
+    monkeypatch.syspath_prepend(archive)
+    assert Registry(built_in=False).models.names() == ["zipped"]
+
+
+def test_a_package_that_an_import_hook_finds_offers_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    distribution(tmp_path, "hooked", "[cortex_bench]\nmodels = bench_hooked_x\n", bench_hooked_x=model("hooked"))
+
+    class Finder:
+        """Finds modules and packages in a folder that is not on ``sys.path``."""
+
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+            return PathFinder.find_spec(name, [str(tmp_path)])
+
+        @staticmethod
+        def find_distributions(context: object) -> list[Distribution]:
+            return [Distribution.at(tmp_path / "hooked-1.0.dist-info")]
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    assert Registry(built_in=False).models.names() == ["hooked"]
+
+
+def test_what_no_package_offers_is_not_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups and packages that only sound alike, an egg, folders that are gone or no folders."""
+    distribution(tmp_path / "site", "other", "[cortex_bench.more]\nx = y\n[console_scripts]\ncortex_bench = y\n")
+    egg = tmp_path / "old-1.0.egg"
+    (egg / "EGG-INFO").mkdir(parents=True)
+    (tmp_path / "site" / "single.egg-info").write_text("Name: single")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), str(egg), str(tmp_path / "gone")])
+    monkeypatch.setattr(sys, "meta_path", [PathFinder])
+    assert not may_be_offered(ENTRY_POINTS)
+    (egg / "EGG-INFO" / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: old\nVersion: 1.0\n")
+    (egg / "EGG-INFO" / "entry_points.txt").write_text("[cortex_bench]\nmodels = bench_old_x\n")
+    assert [point.value for point in offered_in(ENTRY_POINTS)] == ["bench_old_x"]
+
+
+def test_hooks_are_found_wherever_pluggy_finds_them(tmp_path: Path) -> None:
+    made = ModuleType("made")
+    exec(
+        f"""{HEADER}
+@hookimpl
+def register_models(): return [ModelSpec(name="plain", version=1, load=dict)]
+@hookimpl(specname="register_models")
+def by_another_name(): return [ModelSpec(name="other", version=1, load=dict)]
+class Plugin:
+    @hookimpl
+    def method(self): return []
+    @hookimpl
+    @staticmethod
+    def static(): return []
+    @hookimpl
+    @classmethod
+    def of_class(cls): return []
+bound, static, of_class = Plugin().method, vars(Plugin)["static"], vars(Plugin)["of_class"]
+unmarked, number = lambda: [], 1
+""",
+        vars(made),
+    )
+    plain, ours = pluggy.PluginManager(hookspecs.PROJECT), HookManager(hookspecs.PROJECT)
+    modules = [made, *(import_module(f"plugins.models.{name}") for name in ("pixels", "expansion", "timm_zoo"))]
+    for module in modules:
+        expected = {name: plain.parse_hookimpl_opts(module, name) for name in dir(module)}
+        assert {name: ours.parse_hookimpl_opts(module, name) for name in dir(module)} == expected
+    marked = {name for name in dir(made) if ours.parse_hookimpl_opts(made, name) is not None}
+    assert {"register_models", "by_another_name", "bound"} <= marked
 
 
 def test_folders_come_from_the_option_and_the_environment(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchmark_core import own_data_manifest
 from benchmark_core.home import has_data
 from benchmark_core.hookspecs import hookimpl
 from benchmark_core.specs import BenchmarkSpec
@@ -16,4 +15,8 @@ from benchmark_core.specs import BenchmarkSpec
 @hookimpl
 def register_benchmarks() -> Iterable[BenchmarkSpec]:
     """Return the benchmarks of all datasets that the user added."""
-    return own_data_manifest.benchmarks() if has_data() else []
+    if not has_data():
+        return []
+    from benchmark_core.own_data_manifest import benchmarks
+
+    return benchmarks()

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,8 @@ def library_version(library: str) -> str:
     MissingDataError
         If it is not installed.
     """
+    from importlib.metadata import PackageNotFoundError, version  # 25 ms of every `bench list`
+
     try:
         return version(library)
     except PackageNotFoundError:
