@@ -13,6 +13,11 @@ cache_app = typer.Typer(
 )
 
 
+def add_to(app: typer.Typer) -> None:
+    """Make ``cache`` a group of commands of this app."""
+    app.add_typer(cache_app, name="cache")
+
+
 @cache_app.command("info", epilog=example("bench cache info"))
 @guarded
 def cache_info(as_json: JsonOption = False) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark_core.console import JsonOption, PluginsOption, example, guarded, open_registry, write_json
+from benchmark_core.console import JsonOption, PluginsOption, RecordsOption, example, guarded, open_registry, write_json
 from benchmark_core.errors import InputError, MissingDataError
 from benchmark_core.records import read_records, records_folder
 from benchmark_core.registry import is_glob
@@ -20,10 +20,6 @@ from benchmark_core.tables import interval, number, print_table
 if TYPE_CHECKING:
     from benchmark_core.comparison import Comparison
     from benchmark_core.registry import Registry
-
-RecordsOption = Annotated[
-    Path | None, typer.Option("--records", metavar="DIR", help="Folder of score records (default: BENCH_HOME/records).")
-]
 
 
 MOST_PAIRED = 10  # models of which a table shows all pairs; of more, the differences from the best

@@ -26,6 +26,11 @@ data_app = typer.Typer(
 )
 
 
+def add_to(app: typer.Typer) -> None:
+    """Make ``data`` a group of commands of this app."""
+    app.add_typer(data_app, name="data")
+
+
 _ADD = "bench data add my_lab --images images --responses v4.csv --region V4"
 data_app.command("add", epilog=example(_ADD))(data_add)
 data_app.command(

@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark_core.console import JsonOption, PluginsOption, example, guarded, open_registry, say, write_json
+from benchmark_core.console import (
+    JsonOption,
+    PluginsOption,
+    RecordsOption,
+    example,
+    guarded,
+    open_registry,
+    say,
+    write_json,
+)
 from benchmark_core.errors import InputError, MissingDataError, did_you_mean
 from benchmark_core.registry import Registry
 
 if TYPE_CHECKING:
     from benchmark_core.figure_records import Record
-
-RecordsOption = Annotated[
-    Path | None, typer.Option("--records", metavar="DIR", help="Folder of score records (default: BENCH_HOME/records).")
-]
 
 
 def add_to(app: typer.Typer) -> None:

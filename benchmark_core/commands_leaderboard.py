@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark_core.console import JsonOption, example, guarded, write_json
+from benchmark_core.console import JsonOption, RecordsOption, example, guarded, write_json
 from benchmark_core.errors import InputError
 
 if TYPE_CHECKING:
     from benchmark_core.agreement import Agreement
     from benchmark_core.leaderboard_comparison import Moves
 
-RecordsOption = Annotated[
-    Path | None, typer.Option("--records", metavar="DIR", help="Folder of score records (default: BENCH_HOME/records).")
-]
 AGAINST = ("published",)
 
 

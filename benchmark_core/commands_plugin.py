@@ -32,6 +32,11 @@ plugin_app = typer.Typer(
 )
 
 
+def add_to(app: typer.Typer) -> None:
+    """Make ``plugin`` a group of commands of this app."""
+    app.add_typer(plugin_app, name="plugin")
+
+
 @plugin_app.command(
     "new", epilog=example("bench plugin new model my-model", "bench plugin new benchmark mydata.V4 --dir ~/plugins")
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark_core.console import JsonOption, PluginsOption, example, guarded, open_registry, write_json
+from benchmark_core.console import JsonOption, PluginsOption, RecordsOption, example, guarded, open_registry, write_json
 from benchmark_core.errors import InputError, MissingDataError, did_you_mean
 from benchmark_core.records import records_folder
 from benchmark_core.registry import is_glob
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from benchmark_core.leaderboard import Entry
     from benchmark_core.registry import Registry
 
-RecordsOption = Annotated[
-    Path | None, typer.Option("--records", metavar="DIR", help="Folder of score records (default: BENCH_HOME/records).")
-]
 NO_MODEL = "-"
 
 

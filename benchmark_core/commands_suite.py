@@ -5,12 +5,20 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark_core.console import JsonOption, PluginsOption, example, guarded, open_registry, say, write_json
+from benchmark_core.console import (
+    JsonOption,
+    PluginsOption,
+    RecordsOption,
+    example,
+    guarded,
+    open_registry,
+    say,
+    write_json,
+)
 from benchmark_core.errors import BenchError, InputError
 from benchmark_core.tables import NOBODY, print_table
 
@@ -28,9 +36,6 @@ SuiteOption = Annotated[
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="Which of the suite's datasets, e.g. cowley2023.")
 ]
-RecordsOption = Annotated[
-    Path | None, typer.Option("--records", metavar="DIR", help="Folder of score records (default: BENCH_HOME/records).")
-]
 
 suite_app = typer.Typer(
     no_args_is_help=True,
@@ -40,6 +45,11 @@ suite_app = typer.Typer(
         "bench suite show paper.main --dataset cowley2023",
     ),
 )
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make ``suite`` a group of commands of this app."""
+    app.add_typer(suite_app, name="suite")
 
 
 def plan_request(

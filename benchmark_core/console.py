@@ -27,6 +27,9 @@ PluginsOption = Annotated[
     list[Path] | None,
     typer.Option("--plugins", metavar="DIR", help="Folder with plugin files; may be repeated (also BENCH_PLUGINS)."),
 ]
+RecordsOption = Annotated[
+    Path | None, typer.Option("--records", metavar="DIR", help="Folder of score records (default: BENCH_HOME/records).")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")]
 
 Options = ParamSpec("Options")

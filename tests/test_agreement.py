@@ -19,7 +19,7 @@ from miniatures.majajhong_layouts import (  # noqa: F401 (fixtures)
 from typer.testing import CliRunner
 
 from benchmark_core.agreement import agreements, cells_of, published_for, recipe_differences, summary, what_is_needed
-from benchmark_core.cli import app
+from benchmark_core.cli import command_line
 from benchmark_core.leaderboard import leaderboard, to_csv
 from benchmark_core.published import Published, published_on, table_path
 from benchmark_core.records import read_records, write_record
@@ -159,7 +159,7 @@ def test_the_order_of_records_does_not_matter() -> None:
 
 
 def run(*words: str) -> Any:
-    return CliRunner().invoke(app, ["leaderboard", *words])
+    return CliRunner().invoke(command_line(), ["leaderboard", *words])
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -225,7 +225,9 @@ def test_scores_on_an_import_find_their_counterparts(
     """A made-up MajajHong, imported in its published layout: what is scored on it stands beside the published scores."""
     take(layouts / "paper")
     metrics = ("--metric", PAPER, "--metric", "encoding:n_bootstrap=100")
-    done = CliRunner().invoke(app, ["run", "--model", "alexnet-untrained", "--benchmark", "majajhong.V4", *metrics])
+    done = CliRunner().invoke(
+        command_line(), ["run", "--model", "alexnet-untrained", "--benchmark", "majajhong.V4", *metrics]
+    )
     assert done.exit_code == 0, done.output
     document = json.loads(run("--against", "published", "--json").stdout)
     other, same = document["cells"]

@@ -9,7 +9,7 @@ import pytest
 from toy import make_toy_world
 from typer.testing import CliRunner
 
-from benchmark_core.cli import app
+from benchmark_core.cli import command_line
 
 GRID = """
 description = "toys"
@@ -40,7 +40,7 @@ def world(tmp_path: Path, home: Path) -> Path:
 
 def test_a_suite_goes_on_past_what_is_missing_and_fails(world: Path, home: Path) -> None:
     def invoke(*words: str) -> tuple[int, str, str]:
-        result = CliRunner().invoke(app, [*words, "--plugins", str(world)])
+        result = CliRunner().invoke(command_line(), [*words, "--plugins", str(world)])
         return result.exit_code, result.stdout, result.stderr
 
     code, out, _ = invoke("suite", "show", "toys", "--json")
@@ -77,7 +77,7 @@ def test_a_suite_goes_on_past_what_is_missing_and_fails(world: Path, home: Path)
 
 def test_one_bad_file_does_not_hide_other_suites(world: Path, home: Path) -> None:
     (home / "suites" / "broken.toml").write_text("grid", encoding="utf-8")
-    result = CliRunner().invoke(app, ["suite", "list", "--plugins", str(world), "--json"])
+    result = CliRunner().invoke(command_line(), ["suite", "list", "--plugins", str(world), "--json"])
     assert result.exit_code == 0
     rows = {row["name"]: row for row in json.loads(result.stdout)["suites"]}
     assert "is not valid TOML" in rows["broken"]["problem"]
@@ -85,7 +85,7 @@ def test_one_bad_file_does_not_hide_other_suites(world: Path, home: Path) -> Non
     assert rows["paper.sota"]["replaces"] == ["main analyses: sota", "supplementary: sota"]
     assert rows["paper.main"]["datasets"]["cowley2023"] > 20
     assert "warning: " in result.stderr
-    text = CliRunner().invoke(app, ["suite", "list", "--plugins", str(world)])
+    text = CliRunner().invoke(command_line(), ["suite", "list", "--plugins", str(world)])
     assert "cannot be used" in text.stdout
 
 
@@ -108,7 +108,7 @@ def test_one_bad_file_does_not_hide_other_suites(world: Path, home: Path) -> Non
     ],
 )
 def test_what_cannot_be_asked_for_is_one_line(home: Path, words: str, message: str) -> None:
-    result = CliRunner().invoke(app, words.split())
+    result = CliRunner().invoke(command_line(), words.split())
     assert result.exit_code == 2
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmark_core.cli import app
+from benchmark_core.cli import command_line
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "metrics.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
@@ -20,7 +20,7 @@ NOT_HERE = "majajhong."  # recordings that cannot be handed out with the tests
 def run(line: str) -> None:
     """Run a command; what it is piped into is left out."""
     arguments = shlex.split(line.partition(" | ")[0])[1:]
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(command_line(), arguments)
     assert done.exit_code == 0, f"{line}\n{done.output}"
 
 

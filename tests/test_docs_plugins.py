@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from sklearn.cross_decomposition import PLSRegression
 from typer.testing import CliRunner
 
-from benchmark_core.cli import app
+from benchmark_core.cli import command_line
 from benchmark_core.contract import CHECKS
 from benchmark_core.registry import ENTRY_POINTS
 from benchmark_core.splits import KFold
@@ -42,7 +42,7 @@ def block(mark: str) -> str:
 
 def bench(*arguments: str, status: int = 0) -> str:
     """Run a command in this process and return what it writes to stdout."""
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(command_line(), arguments)
     assert result.exit_code == status, result.output
     return result.stdout
 
@@ -300,7 +300,9 @@ def test_what_is_broken_or_claimed_twice_costs_nothing_else(world: Path, tmp_pat
     assert {"contours", "contours-trained"} <= {m["name"] for m in listed["models"]}
     for words in ("no_such_package", "claimed 2 times", "(ValueError: no)"):
         assert sum(words in problem for problem in listed["problems"]) == 1, words
-    failed = CliRunner().invoke(app, ["run", *folders, "-m", "contours", "-b", "textures.V4", "--metric", "my-pls"])
+    failed = CliRunner().invoke(
+        command_line(), ["run", *folders, "-m", "contours", "-b", "textures.V4", "--metric", "my-pls"]
+    )
     assert failed.exit_code == 2
     assert "my_pls.py:" in failed.output
     assert "twin.py:" in failed.output

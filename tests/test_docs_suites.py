@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmark_core.cli import app
+from benchmark_core.cli import command_line
 from benchmark_core.registry import Registry
 from benchmark_core.splits import KFold
 from benchmark_core.suite_files import load_suite, suite_paths
@@ -46,7 +46,7 @@ def test_the_suite_of_the_page_is_shown_run_and_recorded(
     show, run = (shlex.split(line)[1:] for line in block("run").strip().splitlines())
 
     def shown() -> dict[str, object]:
-        result = CliRunner().invoke(app, [*show, "--json"])
+        result = CliRunner().invoke(command_line(), [*show, "--json"])
         assert result.exit_code == 0, result.output
         document: dict[str, object] = json.loads(result.stdout)
         return document
@@ -58,7 +58,7 @@ def test_the_suite_of_the_page_is_shown_run_and_recorded(
     assert isinstance(cells, list)
     assert {tuple(cell["groups"]) for cell in cells} == {("expansion, 4 filters a layer",), ("pixels",)}
     assert "is not built yet" in cells[0]["problem"]
-    ran = CliRunner().invoke(app, [*run, "--json"])
+    ran = CliRunner().invoke(command_line(), [*run, "--json"])
     assert ran.exit_code == 0, ran.output
     results = json.loads(ran.stdout)["results"]
     assert sorted((r["model"], r["metric"]) for r in results) == sorted((c["models"][0], c["metric"]) for c in cells)
@@ -67,7 +67,7 @@ def test_the_suite_of_the_page_is_shown_run_and_recorded(
         record.unlink()
     left = shown()
     assert left["states"] == {"kernels": 6}
-    text = CliRunner().invoke(app, show)
+    text = CliRunner().invoke(command_line(), show)
     assert "6 scores: 6 kernels at hand" in text.stdout
     assert text.stdout.endswith("run it: bench run --suite widths.toml\n")
 

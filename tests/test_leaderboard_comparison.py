@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from benchmark_core.cli import app
+from benchmark_core.cli import command_line
 from benchmark_core.errors import InputError
 from benchmark_core.leaderboard import leaderboard, to_csv, write_csv
 from benchmark_core.leaderboard_comparison import Moves, compare_leaderboards, read_leaderboard, told
@@ -224,7 +224,7 @@ def test_the_command(tmp_path: Path) -> None:
     for record in changed(of_a_newer_metric):
         write_record(tmp_path / "records", record)
     options = ["leaderboard", "--records", str(tmp_path / "records"), "--compare", str(tmp_path / "leaderboard.csv")]
-    result = CliRunner().invoke(app, options)
+    result = CliRunner().invoke(command_line(), options)
     assert result.exit_code == 0, result.output
     assert "changed: cowley2023.V4 v1, encoding" in result.stdout
     (line,) = (line for line in result.stdout.splitlines() if line.startswith("pixels"))
@@ -232,16 +232,16 @@ def test_the_command(tmp_path: Path) -> None:
     assert "version of the metric 1 -> 2" in line
     assert "0 added, 0 removed, 1 changed" in result.stdout
     assert (tmp_path / "leaderboard.csv").read_bytes() == before
-    result = CliRunner().invoke(app, [*options, "--json", "--csv", str(tmp_path / "leaderboard.csv")])
+    result = CliRunner().invoke(command_line(), [*options, "--json", "--csv", str(tmp_path / "leaderboard.csv")])
     document = json.loads(result.stdout)
     assert document["csv"] == str(tmp_path / "leaderboard.csv")
     (move,) = document["compare"]["moves"]
     assert (move["kind"], move["reasons"]) == ("changed", ["version of the metric 1 -> 2"])
     assert move["columns"]["score"][0] != move["columns"]["score"][1]
     assert (tmp_path / "leaderboard.csv").read_bytes() != before
-    result = CliRunner().invoke(app, options)
+    result = CliRunner().invoke(command_line(), options)
     assert "nothing moved" in result.stdout
     (tmp_path / "garbage.csv").write_text("a,b\n")
-    result = CliRunner().invoke(app, [*options[:-1], str(tmp_path / "garbage.csv")])
+    result = CliRunner().invoke(command_line(), [*options[:-1], str(tmp_path / "garbage.csv")])
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1

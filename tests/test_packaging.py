@@ -48,7 +48,7 @@ def test_the_metadata_names_the_script_and_the_extras(wheel: zipfile.ZipFile) ->
     assert {"gpu", "dev", "efficientnet-lite0"} <= set(re.findall(r"^Provides-Extra: (\S+)$", metadata, re.MULTILINE))
     assert re.search(r"^Requires-Dist: cupy-cuda12x.*extra == 'gpu'", metadata, re.MULTILINE)
     scripts = wheel.read("cortex_bench-0.1.0.dist-info/entry_points.txt").decode()
-    assert "bench = benchmark_core.cli:main" in scripts
+    assert "bench = benchmark_core.__main__:main" in scripts
 
 
 def test_every_dependency_that_is_imported_is_declared(wheel: zipfile.ZipFile) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmark_core.cli import app
+from benchmark_core.cli import command_line
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -33,7 +33,7 @@ def test_the_plugin_of_the_readme_is_listed_runs_and_shows_on_the_leaderboard(
     for line in block("run").strip().splitlines():
         program, *arguments = shlex.split(line)
         assert program == "bench"
-        result = CliRunner().invoke(app, arguments)
+        result = CliRunner().invoke(command_line(), arguments)
         assert result.exit_code == 0, result.output
         shown.append(result.stdout)
     listed, ran, board = shown
@@ -63,7 +63,7 @@ def test_every_bench_command_in_the_docs_exists() -> None:
         depth = 2 if commands[0] in ("data", "cache", "plugin", "suite") else 1
         command = tuple(commands[:depth])
         if command not in help_of:
-            result = CliRunner().invoke(app, [*command, "--help"])
+            result = CliRunner().invoke(command_line(), [*command, "--help"])
             assert result.exit_code == 0, line
             help_of[command] = re.sub(r"\x1b\[[0-9;]*m", "", result.output)
         for option in (w.split("=")[0] for w in words if w.startswith("--")):

@@ -12,7 +12,7 @@ from sklearn.linear_model import Ridge
 from typer.testing import CliRunner
 
 from benchmark_core.assembly import Responses
-from benchmark_core.cli import app
+from benchmark_core.cli import command_line
 from benchmark_core.registry import Registry
 from benchmark_core.splits import Splits
 from benchmark_core.stimuli import StimulusSet
@@ -28,7 +28,7 @@ def v4(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_HOME", str(home / "home"))
         patch.setenv("BENCH_CACHE", str(home / "cache"))
-        result = CliRunner().invoke(app, arguments)
+        result = CliRunner().invoke(command_line(), arguments)
         assert result.exit_code == 0, result.output
     return home
 
@@ -41,7 +41,7 @@ def _at_home(v4: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def bench(*arguments: str) -> dict[str, dict[str, Any]]:
     """Run ``bench run --json`` and return the results by benchmark."""
-    result = CliRunner().invoke(app, ["run", "--json", *arguments])
+    result = CliRunner().invoke(command_line(), ["run", "--json", *arguments])
     assert result.exit_code == 0, result.output
     return {r["benchmark"]: r for r in json.loads(result.stdout)["results"]}
 

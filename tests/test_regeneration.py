@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmark_core.cli import app
+from benchmark_core.cli import command_line
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 GIVEN = {"records", "published.csv"}  # what nothing makes
@@ -35,7 +35,7 @@ def test_a_fresh_clone_regenerates_everything(tmp_path: Path, home: Path, monkey
     shutil.copy(REPOSITORY / "leaderboard" / "published.csv", folder)
     monkeypatch.chdir(tmp_path)
     for words in commands():
-        result = CliRunner().invoke(app, words)
+        result = CliRunner().invoke(command_line(), words)
         assert result.exit_code == 0, result.output
     made, committed = (
         {str(p.relative_to(place)): p.read_bytes() for p in place.rglob("*") if p.is_file()}

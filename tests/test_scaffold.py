@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmark_core.cli import app
+from benchmark_core.cli import command_line
 from benchmark_core.contract import CHECKS
 from benchmark_core.errors import InputError
 from benchmark_core.registry import Registry
@@ -25,7 +25,7 @@ FOLDERS = {"model": "contours", "benchmark": "gratings-v4", "metric": "knn"}
 
 def bench(*arguments: object, status: int = 0):
     """Run a command in this process."""
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    result = CliRunner().invoke(command_line(), [str(a) for a in arguments])
     assert result.exit_code == status, result.output
     return result
 

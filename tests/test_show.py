@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from benchmark_core.cli import app
+from benchmark_core.cli import command_line
 from benchmark_core.comparison import compare
 from benchmark_core.leaderboard import leaderboard_entries, mean_score
 from benchmark_core.records import pack_resamples, read_records, write_record
@@ -26,7 +26,7 @@ def entries() -> list[Any]:
 
 
 def show(*words: str, folder: Path = RECORDS) -> Result:
-    return CliRunner().invoke(app, ["show", *words, "--records", str(folder)])
+    return CliRunner().invoke(command_line(), ["show", *words, "--records", str(folder)])
 
 
 def test_an_encoding_score(monkeypatch: pytest.MonkeyPatch, entries: list[Any]) -> None:

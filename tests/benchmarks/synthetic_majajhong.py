@@ -87,7 +87,7 @@ class Place:
     def bench(self, *arguments: str, timeout: float | None = None) -> str:
         """Run ``bench ARGUMENTS`` in a process of its own; return what it wrote to stdout."""
         folders = {"BENCH_HOME": str(self.root / "home"), "BENCH_CACHE": str(self.root / "cache")}
-        command = [sys.executable, "-c", "from benchmark_core.cli import main; main()", *arguments]
+        command = [sys.executable, "-c", "from benchmark_core.__main__ import main; main()", *arguments]
         done = subprocess.run(
             command, cwd=REPOSITORY, env={**os.environ, **folders}, stdout=subprocess.PIPE, text=True, timeout=timeout
         )

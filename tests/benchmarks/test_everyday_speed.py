@@ -18,7 +18,7 @@ from toy import make_toy_world
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 N_CELLS = 50
-MAIN = "from benchmark_core.cli import main; main()"
+MAIN = "from benchmark_core.__main__ import main; main()"
 
 
 class World:

@@ -44,7 +44,7 @@ def test_plain_list_with_20_datasets(benchmark: Any, tmp_path: Path, monkeypatch
         part.write_text(json.dumps(json.loads(part.read_text()) | {"dataset": f"lab{i}"}))
 
     def plain_list() -> str:
-        command = [sys.executable, "-m", "benchmark_core.cli", "list"]
+        command = [sys.executable, "-m", "benchmark_core", "list"]
         return subprocess.run(
             command, cwd=REPOSITORY, env=os.environ, capture_output=True, text=True, check=True
         ).stdout

@@ -43,7 +43,7 @@ def available(backend: Backend) -> Backend:
 def test_list(benchmark: Any) -> None:
     """``bench list`` as a whole process."""
     benchmark.pedantic(
-        lambda: subprocess.run([sys.executable, "-m", "benchmark_core.cli", "list"], check=True, capture_output=True),
+        lambda: subprocess.run([sys.executable, "-m", "benchmark_core", "list"], check=True, capture_output=True),
         rounds=5,
     )
 

@@ -24,7 +24,7 @@ N_STIMULI, N_REPETITIONS, N_NEUROIDS = 40, 5, 6
 @pytest.fixture(scope="session")
 def built() -> Callable[..., None]:
     """Return the command line as typer builds it: anew for every call, which is most of what a refusal costs."""
-    return typer.main.get_command(cli.app)
+    return typer.main.get_command(cli.command_line())
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def bench(
     home: Path, built: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Bench:
     """Return a function that runs ``bench ARGUMENTS`` here and now; BENCH_HOME and BENCH_CACHE are new folders."""
-    monkeypatch.setattr(cli, "_asked_for", lambda name: built)
+    monkeypatch.setattr(cli, "command_line", lambda *asked: built)
     monkeypatch.setenv("BENCH_DEBUG", "")  # so that what --debug sets is undone
     monkeypatch.setenv("BENCH_PLUGINS", str(TOY_PLUGINS))
     monkeypatch.delenv("BENCH_CACHE_MAX", raising=False)

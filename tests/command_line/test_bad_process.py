@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from bench_command import TOY_PLUGINS
 
-BENCH = (sys.executable, "-m", "benchmark_core.cli")
+BENCH = (sys.executable, "-m", "benchmark_core")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmark_core.cli import app
+from benchmark_core.cli import command_line
 
 FLAWED = Path(__file__).parent / "flawed"
 MODELS = FLAWED / "flawed_models.py"
@@ -19,7 +19,7 @@ MODELS = FLAWED / "flawed_models.py"
 
 def check(*arguments: object, status: int):
     """Run ``bench plugin check`` in this process."""
-    result = CliRunner().invoke(app, ["plugin", "check", *map(str, arguments)])
+    result = CliRunner().invoke(command_line(), ["plugin", "check", *map(str, arguments)])
     assert result.exit_code == status, result.output
     return result
 

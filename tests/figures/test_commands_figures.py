@@ -15,7 +15,7 @@ from made_up import record
 from test_figure_drawing import SPECS, check
 from typer.testing import CliRunner
 
-from benchmark_core.cli import app
+from benchmark_core.cli import command_line
 from benchmark_core.figure_records import quantity, usable
 from benchmark_core.figure_tables import Context
 from benchmark_core.figures import FIGURES, Expected, make_tables, widths
@@ -29,7 +29,7 @@ PAGE = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
 
 def bench(*arguments: str | Path) -> Any:
     """Run ``bench`` and return what came of it."""
-    return CliRunner().invoke(app, ["figures", *map(str, arguments)])
+    return CliRunner().invoke(command_line(), ["figures", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_the_commands_of_the_page_run(home: Path, tmp_path: Path, monkeypatch: p
     copy_records("simulated.V4", home / "records")
     assert len(lines) == 2
     for line in lines:
-        done = CliRunner().invoke(app, shlex.split(line)[1:])
+        done = CliRunner().invoke(command_line(), shlex.split(line)[1:])
         assert done.exit_code == 0, f"{line}\n{done.output}"
     drawn = {p.name for p in Path("figures").iterdir()}
     names = [f"{figure}_simulated.V4" for figure in ("layers", "networks", "reliability")]

@@ -30,7 +30,7 @@ def lab(lab_images: Path, tmp_path: Path, home: Path) -> Lab:
 @pytest.fixture(scope="session")
 def built() -> Callable[..., None]:
     """Return the command line as typer builds it."""
-    return typer.main.get_command(cli.app)
+    return typer.main.get_command(cli.command_line())
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def bench(
     home: Path, built: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Bench:
     """Return a function that runs ``bench ARGUMENTS`` in this process."""
-    monkeypatch.setattr(cli, "_asked_for", lambda name: built)
+    monkeypatch.setattr(cli, "command_line", lambda *asked: built)
     monkeypatch.setenv("BENCH_DEBUG", "")
     monkeypatch.delenv("BENCH_PLUGINS", raising=False)
 

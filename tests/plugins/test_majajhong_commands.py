@@ -17,7 +17,7 @@ from miniatures import majajhong as mini
 from typer.testing import CliRunner
 
 from benchmark_core import dataset_checks
-from benchmark_core.cli import app
+from benchmark_core.cli import command_line
 from benchmark_core.errors import InputError, MissingDataError
 from plugins.benchmarks import _majajhong_fetch as fetching
 from plugins.benchmarks._download import Patience, RemoteFile
@@ -51,7 +51,7 @@ def server(public: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def bench(*arguments: str, status: int = 0) -> Any:
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    result = CliRunner().invoke(command_line(), [str(a) for a in arguments])
     assert result.exit_code == status, result.output
     return result
 
