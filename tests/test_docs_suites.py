@@ -39,7 +39,7 @@ def test_the_suite_of_the_page_is_shown_run_and_recorded(
     registry = Registry(installed=False)
     few = replace(demonstration(registry.benchmark("simulated.V4"), 12), name="simulated.V4", splits=KFold(k=3))
     registry.benchmarks.by_name["simulated.V4"] = [few]
-    for module in ("cli", "commands_suite"):
+    for module in ("commands_run", "commands_suite"):
         monkeypatch.setattr(f"benchmark_core.{module}.open_registry", lambda plugins: registry)
     monkeypatch.chdir(tmp_path)
     Path("widths.toml").write_text(block("widths.toml"), encoding="utf-8")
