@@ -16,6 +16,7 @@ from plugins.models._filter_banks import BANKS
 from plugins.models._nonlinearities import NONLINEARITIES
 from plugins.models._philox_weights import draw_filters, draw_permutation
 from plugins.models._transformed_convolution import Transform, choose, transformed_convolution
+from plugins.models._unrolled_convolution import unrolled_convolution
 
 LAYER_5 = ("convolution", "dense")
 _SIDE = 11  # height and width of layer 5's input for images of 224 x 224
@@ -25,7 +26,8 @@ _SHUFFLE = 6  # number of the shuffle's random streams, after those of layers 1 
 class ExpansionLayer(nn.Module):
     """Convolution without bias, nonlinearity and average pooling, as one module.
 
-    Wide layers are convolved by a transform where that is faster: on the CPU, in float32, and without gradients.
+    On the CPU, in float32 and without gradients, wide layers are convolved by a transform where that is faster, and
+    groups of channels by products of matrices.
 
     Parameters
     ----------
@@ -74,23 +76,27 @@ class ExpansionLayer(nn.Module):
         nonlinearity = NONLINEARITIES[self.nonlinearity]
         # What standardises over channels needs all of them; others are applied, and averaged, block by block.
         fused = self.nonlinearity != "zscore" and self.pool == self.stride == 2
+        by_blocks = (nonlinearity, True) if fused else (None, False)
         transform = self._transform(x, fused) if self.padding == 0 else None
-        if transform is None:
-            x = F.conv2d(x, self.weight, padding=self.padding, groups=self.groups)
-        elif fused:
-            return transformed_convolution(x, self.weight, transform, nonlinearity, pool=True)
+        if transform is not None:
+            x = transformed_convolution(x, self.weight, transform, *by_blocks)
+        elif self.groups > 1 and self._is_plain(x):
+            x = unrolled_convolution(x, self.weight, self.padding, self.groups, *by_blocks)
         else:
-            x = transformed_convolution(x, self.weight, transform)
-        return F.avg_pool2d(nonlinearity(x), self.pool, self.stride)
+            x, fused = F.conv2d(x, self.weight, padding=self.padding, groups=self.groups), False
+        return x if fused else F.avg_pool2d(nonlinearity(x), self.pool, self.stride)
 
     def _transform(self, x: Tensor, pool: bool = False) -> Transform | None:
         """Return how to convolve without padding by a transform, or None to do it directly."""
-        float32 = x.dtype == self.weight.dtype == torch.float32
-        keeps_gradients = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
-        if x.device.type != "cpu" or not float32 or keeps_gradients or self.groups > 1:
+        if self.groups > 1 or not self._is_plain(x):
             return None
         height, width = x.shape[2:]
         return choose(tuple(self.weight.shape), height, width, pool, torch.get_num_threads())
+
+    def _is_plain(self, x: Tensor) -> bool:
+        """Whether all is float32 on the CPU, and no gradients are kept."""
+        keeps_gradients = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        return x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32 and not keeps_gradients
 
     def smallest_input(self, output: int) -> int:
         """Return the smallest input side that gives at least ``output`` positions."""
