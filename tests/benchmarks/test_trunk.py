@@ -1,4 +1,4 @@
-"""Layers 2 to 5 of ``expansion5l`` at their full widths on the CPU: by transforms, against torch's own convolutions.
+"""Layers of ``expansion5l`` at their full widths on the CPU: by transforms and unrolled, against torch's convolutions.
 
 ``.venv/bin/python -m pytest tests/benchmarks/test_trunk.py -o addopts='' --benchmark-json=FILE`` writes the ratios to
 ``extra_info``, and a row of the table that ``make bench`` prints. Three minutes on 2 cores, six with batches of 16 (marked slow); 2.6 GB. Both ways are timed in turns;
@@ -24,12 +24,13 @@ from plugins.models._transformed_convolution import choose
 
 ROUNDS = 2
 LAYERS = {
+    "layer1": ((108, 1, 15, 15), 224, 2, 2),
     "layer2": ((1000, 108, 7, 7), 111, 2, 2),
     "layer3": ((3000, 1000, 5, 5), 52, 2, 2),
     "layer4": ((5000, 3000, 3, 3), 24, 2, 2),
     "layer5": ((3000, 5000, 3, 3), 11, 4, 1),
 }
-"""Shape of the weights, side of the input, and side and stride of the pooling."""
+"""Shape of the weights, side of the input, and side and stride of the pooling; layer 1 has three groups of channels."""
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float) -> Tensor:
@@ -58,25 +59,28 @@ def test_layer(benchmark: Any, monkeypatch: pytest.MonkeyPatch, name: str, image
     """One layer with its nonlinearity and pooling."""
     shape, side, pool, stride = LAYERS[name]
     bound = (6 / np.prod(shape[1:])) ** 0.5
-    layer = network.ExpansionLayer(uniform(shape, -bound, bound), "relu", pool=pool, stride=stride)
-    x = uniform((images, shape[1], side, side), 0, 1)
+    groups, padding = (3, 6) if name == "layer1" else (1, 0)
+    layer = network.ExpansionLayer(
+        uniform(shape, -bound, bound), "relu", padding=padding, groups=groups, pool=pool, stride=stride
+    )
+    x = uniform((images, groups * shape[1], side, side), 0, 1)
     times: dict[str, list[tuple[float, float]]] = {"ours": [], "direct": []}
     outputs: dict[str, Tensor] = {}
 
     def run(way: str) -> None:
         with torch.inference_mode(), monkeypatch.context() as patch:
             if way == "direct":
-                patch.setattr(network, "choose", lambda *_: None)
+                patch.setattr(network.ExpansionLayer, "_is_plain", lambda *_: False)
             times[way].append(spent(lambda: outputs.update({way: layer(x)})))
 
     choose.cache_clear()
     threads = torch.get_num_threads()
-    measuring = spent(lambda: choose(shape, side, side, pool == stride, threads))[0]
+    measuring = spent(lambda: choose(shape, side, side, pool == stride, threads))[0] if groups == 1 else 0.0
     rate = product_rate()
     benchmark.pedantic(run, args=("ours",), setup=lambda: run("direct"), rounds=ROUNDS)
     ours, direct = (np.min(times[way], axis=0) for way in ("ours", "direct"))
-    chosen = choose(shape, side, side, pool == stride, threads)
-    operations = 2 * float(np.prod(shape)) * (side - shape[2] + 1) ** 2
+    chosen = choose(shape, side, side, pool == stride, threads) if groups == 1 else None
+    operations = 2 * float(np.prod(shape)) * (side + 2 * padding - shape[2] + 1) ** 2
     off = (outputs["ours"] - outputs["direct"]).double()
     size = outputs["direct"].double()
     benchmark.extra_info |= {
@@ -104,7 +108,7 @@ def test_trunk(benchmark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(way: str) -> None:
         with torch.inference_mode(), monkeypatch.context() as patch:
             if way == "direct":
-                patch.setattr(network, "choose", lambda *_: None)
+                patch.setattr(network.ExpansionLayer, "_is_plain", lambda *_: False)
             times[way].append(spent(lambda: outputs.update({way: model.stem(x)})))
 
     run("ours")  # measures which way is faster
