@@ -110,7 +110,7 @@ def test_kernel_and_metric_stage_at_full_width(benchmark: Any, tmp_path: Path) -
     """108 000 features from the spool, both regions and subjects, in both precisions; against the published way.
 
     scikit-learn and himalaya score a single subject and region, and so do we then, with the whole kernel to pay for.
-    Four minutes on 2 idle cores, 6 GB.
+    Ours is done twice, the means count: a machine's rate changes between two fits. Five minutes on 2 idle cores, 6 GB.
     """
     p = 108_000
     x = features(p)
@@ -126,11 +126,13 @@ def test_kernel_and_metric_stage_at_full_width(benchmark: Any, tmp_path: Path) -
 
     def ours(exact: bool) -> None:
         name = "exact" if exact else "fast"
-        before = product_rates(np.float64 if exact else np.float32)
+        dtype = np.float64 if exact else np.float32
+        before = product_rates(dtype)
         representation = watch(
             f"kernel {name}", lambda: from_spool(spools[exact], "layer", IDS, key="", backend=Backend(), exact=exact)
         )
-        rates[name] = np.maximum(before, product_rates(np.float64 if exact else np.float32))
+        best = np.maximum(before, product_rates(dtype))
+        rates[name] = np.maximum(rates.get(name, best), best)
         scores = watch(f"metric {name}", lambda: score(representation, list(found.values())))
         r[name] = [s.subjects[subject]["r"] for s in scores for subject in ("Chabo", "Tito")]
         watch(f"single {name}", lambda: score(representation, [one]))
@@ -143,12 +145,17 @@ def test_kernel_and_metric_stage_at_full_width(benchmark: Any, tmp_path: Path) -
     published(1)
     ours(False)
     published(2)
+    ours(True)
     theirs = watch("himalaya", lambda: himalaya_torch.encode(x, averages[0], TRAIN, TEST, PENALTIES))
     watch("scikit-learn", lambda: scikit_learn.encode(x, averages[0], TRAIN, TEST, PENALTIES))
     published(3)
+    ours(False)
     watch("himalaya float64", lambda: himalaya_torch.encode(x, averages[0], TRAIN, TEST, PENALTIES, np.float64))
 
-    spent, size, rows = watch.spent, f"{N} stimuli x {p} features", []
+    spent, size, rows = dict(watch.spent), f"{N} stimuli x {p} features", []
+    for what in ("kernel", "metric", "single"):
+        for name in ("exact", "fast"):
+            spent[f"{what} {name}"] = spent[f"{what} {name}"] / 2
     for name in ("exact", "fast"):
         kernel, share = spent[f"kernel {name}"], float(N * N * p) / spent[f"kernel {name}"] / rates[name]
         both, single = kernel + spent[f"metric {name}"], kernel + spent[f"single {name}"]
