@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -74,9 +76,9 @@ def test_first_layer_of_the_expansion_model(nonlinearity: str, monkeypatch: pyte
     layer, images = model.layer1, normal(2, 3, 57, 64).float()
     shapes = []
 
-    def spy(x: Tensor, *given: object) -> Tensor:
+    def spy(x: Tensor, *given: Any) -> Tensor:
         shapes.append(tuple(x.shape))
-        return unrolled_convolution(x, *given)  # type: ignore[arg-type]
+        return unrolled_convolution(x, *given)
 
     monkeypatch.setattr(network, "unrolled_convolution", spy)
     found = layer(images)
