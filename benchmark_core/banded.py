@@ -16,8 +16,9 @@ from itertools import combinations, product
 
 import numpy as np
 
+from benchmark_core.held_out import PenaltyWeights, held_out
 from benchmark_core.representation import Representation
-from benchmark_core.ridge import AT_ONCE, CONSTANT, TIE, held_out, predicted_deviations
+from benchmark_core.ridge import CONSTANT, TIE, predicted_deviations
 from benchmark_core.spectral import Decomposition, decompose
 from benchmark_core.stimuli import match_stimuli
 
@@ -185,9 +186,7 @@ def held_out_r2(
     constant = spread <= CONSTANT * size
     scaled = centred / np.where(constant, 1.0, spread)  # squares of very small or large units stay in range
     table = np.full((len(penalties), responses.shape[1]), np.nan)
-    width = max(1, AT_ONCE // len(responses))
-    for start in range(0, responses.shape[1], width):
-        some = slice(start, start + width)
+    for some in PenaltyWeights.of(decomposition, penalties).neuroids_in_turn(*responses.shape):
         values = backend.asarray(scaled[:, some])
         for row, fit in zip(table, held_out(decomposition, values, penalties, groups), strict=True):
             if fit.resolved:

@@ -3,32 +3,28 @@
 Features are centred by their training means and not scaled; the intercept is not penalised. For a penalty a, the fit
 minimises ``|y - m - X b|^2 + a |b|^2`` (the convention of scikit-learn's ``Ridge``).
 
-Leave-one-out (and leave-one-group-out) predictions need no refitting: with G = Q (Q'KQ + a I)^-1 Q', where the columns
-of Q span what is orthogonal to the constant, the residual of the held-out stimuli I is ``(G_II)^-1 (G y)_I``. For single
-stimuli this is the well-known ``c_i / G_ii``.
+Penalties are chosen by predictions of held-out training stimuli (:mod:`benchmark_core.held_out`).
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from benchmark_core.arrays import Backend
+from benchmark_core.held_out import RESOLUTION, PenaltyWeights, neuroids_in_turn, predictor
 from benchmark_core.profiling import stage
 from benchmark_core.representation import Representation
-from benchmark_core.spectral import EPS, Decomposition
+from benchmark_core.spectral import Decomposition
+from benchmark_core.threads import in_threads
 
 PENALTIES: tuple[float, ...] = tuple(float(f"1e{exponent}") for exponent in range(-10, 10))
-RESOLUTION = 1e7 * EPS  # below this fraction of the largest eigenvalue a penalty cannot mend a lost direction
 TIE = 1e-10
 Selection = Literal["loo", "paper"]
 CONSTANT = 1e-12  # a spread below this fraction of the magnitude is rounding
-WIDE = 1280  # columns at which a matrix product has reached its full rate
-AT_ONCE = 2**23  # numbers in one array of stimuli by neuroids; more neuroids than that are taken in turn
 
 
 class AccuracyWarning(UserWarning):
@@ -102,7 +98,7 @@ def predicted_deviations(
     few = given.shape[1] < len(test_ids)  # then components need not be formed
     components = None if few else decomposition.principal_components(test_ids)
     found = []
-    for some in _neuroids_in_turn(given.shape):
+    for some in neuroids_in_turn(*given.shape):
         weights = projected_weights(decomposition, given[:, some], every[some])
         product = decomposition.principal_components(test_ids, weights) if few else components @ weights
         found.append(backend.to_numpy(product))
@@ -127,193 +123,6 @@ def projected_weights(decomposition: Decomposition, responses: np.ndarray, penal
     eigenvalues = decomposition.eigenvalues[:, None]
     centred = values - xp.mean(values, axis=0)[None, :]
     return (decomposition.eigenvectors.T @ centred) * (xp.sqrt(eigenvalues) / (eigenvalues + alphas[None, :]))
-
-
-def _neuroids_in_turn(shape: tuple[int, ...]) -> list[slice]:
-    """Return slices of the neuroids of an array (n, m), all at once unless the array is very large."""
-    n, m = shape
-    width = m if n * m <= AT_ONCE else max(1, AT_ONCE // n)
-    return [slice(first, min(m, first + width)) for first in range(0, m, max(1, width))] or [slice(0, 0)]
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Predictions of training stimuli by fits that did not see them, for one penalty.
-
-    Parameters
-    ----------
-    penalty
-        The penalty.
-    means
-        (n, m) mean response of the stimuli kept when stimulus i (or its group) is left out.
-    deviations
-        (n, m) held-out prediction minus ``means``; kept apart so that neither swallows the other's digits.
-    resolved
-        False where a held-out group is so nearly determined by rounding that its prediction means nothing.
-    """
-
-    penalty: float
-    means: Any
-    deviations: Any
-    resolved: bool = True
-
-    @property
-    def predictions(self) -> Any:
-        """(n, m) held-out predictions."""
-        return self.means + self.deviations
-
-
-def held_out(
-    decomposition: Decomposition,
-    responses: Any,
-    penalties: Sequence[float],
-    groups: Sequence[str] | None = None,
-) -> Iterator[HeldOut]:
-    """Predict each training stimulus from the others, or from the other groups, for each penalty.
-
-    Parameters
-    ----------
-    decomposition
-        Of the training set, n stimuli.
-    responses
-        (n, m) responses, finite.
-    penalties
-        Positive numbers.
-    groups
-        Group of each training stimulus (at least two groups): a stimulus is predicted from other groups only.
-
-    Yields
-    ------
-    One :class:`HeldOut` for each penalty, in order; arrays are of the decomposition's backend.
-    """
-    backend = decomposition.backend
-    xp = backend.xp
-    n, has_remainder = decomposition.n_stimuli, decomposition.rank < decomposition.n_stimuli - 1
-    order, shapes = _blocks(groups, n)
-    u, eigenvalues, remainder = decomposition.eigenvectors, decomposition.eigenvalues, decomposition.remainder
-    values, back = backend.asarray(responses), None
-    if groups is not None:
-        forth, back = _integers(backend, order), _integers(backend, np.argsort(order))
-        u, remainder, values = (xp.take(array, forth, axis=0) for array in (u, remainder, values))
-    grand = xp.mean(values, axis=0)[None, :]
-    centred = values - grand
-    projected = u.T @ centred
-    m = values.shape[1]
-    rest = xp.where(remainder[:, None] > 0, centred - u @ projected, xp.zeros_like(centred)) if has_remainder else 0.0
-    parts = [_Block(backend, start, shape, u, centred) for start, shape in shapes]
-    novelty = xp.concat([part.novelty for part in parts], axis=0)
-    means = values - novelty
-    means = means if back is None else xp.take(means, back, axis=0)
-
-    # Large penalties: work with what the fit adds, (G_II)^-1 (f - H_II novelty)_I, so that nothing cancels.
-    # Small ones: work with what it leaves, novelty - (G_II)^-1 (G y)_I, for the same reason.
-    large = [penalty > decomposition.largest for penalty in penalties]
-    weights = [(eigenvalues if big else p) / (eigenvalues + p) for p, big in zip(penalties, large, strict=True)]
-    if groups is None:
-        table = decomposition.weighted_squares(weights, tuple(penalties))
-        grams: list[Callable[[int], Any]] = [lambda number: table[:, number][:, None, None]]
-    else:
-        grams = [part.grams(weights) for part in parts]
-    # Several penalties in one product; as many as keep it below the size of what one penalty of many neuroids takes.
-    at_once = max(1, min(WIDE, AT_ONCE // n) // max(m, 1))
-    for first in range(0, len(penalties), at_once):
-        some = range(first, min(first + at_once, len(penalties)))
-        products = u @ xp.concat([weights[number][:, None] * projected for number in some], axis=1)
-        for number in some:
-            penalty, column = penalties[number], (number - first) * m
-            fitted = products[:, column : column + m]
-            found, resolved = [], True
-            if not large[number]:
-                fitted = fitted + rest
-            for part, gram_of in zip(parts, grams, strict=True):
-                gram = gram_of(number)
-                target = part.take(fitted)
-                if large[number]:
-                    solution = part.solve(part.identity - gram, target - part.multiply(gram, part.take(novelty)))
-                else:
-                    if has_remainder:
-                        gram = gram + part.remainder_gram(remainder)
-                        if penalty < RESOLUTION * decomposition.largest and not part.is_resolved(gram):
-                            resolved = False
-                    solution = part.take(novelty) - part.solve(gram, target) if resolved else part.take(0 * novelty)
-                found.append(xp.reshape(solution, (-1, m)))
-            deviations = found[0] if len(found) == 1 else xp.concat(found, axis=0)
-            yield HeldOut(penalty, means, deviations if back is None else xp.take(deviations, back, axis=0), resolved)
-
-
-class _Block:
-    """Rows of equally large groups, one group after the other; single stimuli are groups of one."""
-
-    def __init__(self, backend: Backend, start: int, shape: tuple[int, int], u: Any, centred: Any) -> None:
-        xp, n = backend.xp, u.shape[0]
-        self.xp, self.shape = xp, shape
-        self.rows = slice(start, start + shape[0] * shape[1])
-        self.vectors = self.take(u)
-        b = shape[1]
-        held = self.take(centred)
-        # Responses minus the mean of the stimuli kept: yc_I + sum(yc_I) / (n - b).
-        novelty = held + xp.sum(held, axis=1, keepdims=True) / (n - b)
-        self.novelty = xp.reshape(novelty, (-1, centred.shape[1]))
-        self.identity = backend.asarray(np.eye(b) - 1 / n)[None, :, :]
-
-    def take(self, array: Any) -> Any:
-        """Return the rows of this block as (groups, size, columns)."""
-        return self.xp.reshape(array[self.rows, :], (*self.shape, array.shape[1]))
-
-    def grams(self, weights: Sequence[Any]) -> Callable[[int], Any]:
-        """Return a function that gives U_I diag(w) U_I' of each group, for each of several w by its number."""
-        if self.shape[1] == 1:  # all of them in one product
-            table = self.vectors[:, 0, :] ** 2 @ self.xp.stack(list(weights), axis=1)
-            return lambda number: table[:, number][:, None, None]
-        turned = self.xp.permute_dims(self.vectors, (0, 2, 1))
-        return lambda number: (self.vectors * weights[number][None, None, :]) @ turned
-
-    def remainder_gram(self, remainder: Any) -> Any:
-        """Return the blocks of I - 11'/n - UU', without the rows that are only rounding."""
-        own = self.take(remainder[:, None])
-        if self.shape[1] == 1:
-            return own
-        some = self.xp.astype(own > 0, own.dtype)
-        products = self.vectors @ self.xp.permute_dims(self.vectors, (0, 2, 1))
-        return (self.identity - products) * some * self.xp.permute_dims(some, (0, 2, 1))
-
-    def is_resolved(self, gram: Any) -> bool:
-        """Whether every group's block can be inverted without amplifying rounding."""
-        return self.shape[1] == 1 or float(self.xp.min(self.xp.linalg.eigvalsh(gram))) >= RESOLUTION
-
-    def multiply(self, gram: Any, right: Any) -> Any:
-        return gram * right if self.shape[1] == 1 else gram @ right
-
-    def solve(self, gram: Any, right: Any) -> Any:
-        return right / gram if self.shape[1] == 1 else self.xp.linalg.solve(gram, right)
-
-
-def _blocks(groups: Sequence[str] | None, n: int) -> tuple[np.ndarray, list[tuple[int, tuple[int, int]]]]:
-    """Return an order of the rows in which groups of one size are consecutive, and (start, (groups, size)) of each size.
-
-    Raises
-    ------
-    ValueError
-        For fewer than two groups.
-    """
-    if groups is None:
-        return np.arange(n), [(0, (n, 1))]
-    members: dict[str, list[int]] = {}
-    for row, group in enumerate(groups):
-        members.setdefault(group, []).append(row)
-    if len(groups) != n or len(members) < 2:
-        raise ValueError(f"{len(groups)} stimuli in {len(members)} groups cannot be held out by group")
-    ordered = sorted(members.values(), key=len)
-    shapes, start = [], 0
-    for size in sorted({len(rows) for rows in ordered}):
-        count = sum(len(rows) == size for rows in ordered)
-        shapes.append((start, (count, size)))
-        start += count * size
-    return np.concatenate(ordered), shapes
-
-
-def _integers(backend: Backend, rows: np.ndarray) -> Any:
-    return backend.xp.astype(backend.asarray(rows), backend.xp.int64)
 
 
 def correlations(backend: Backend, predictions: Any, responses: Any) -> np.ndarray:
@@ -385,14 +194,26 @@ def penalty_criteria(
     """
     backend = decomposition.backend
     table = np.full((len(penalties), responses.shape[1]), np.nan)
-    for some in _neuroids_in_turn(responses.shape):
+    apart = None if selection == "paper" else groups
+    weights = PenaltyWeights.of(decomposition, penalties)
+    for some in weights.neuroids_in_turn(*responses.shape):
         values = backend.asarray(responses[:, some])
-        fits = held_out(decomposition, values, penalties, None if selection == "paper" else groups)
+        predict_for = predictor(decomposition, weights, values, apart)
         measured = _standardised(backend.xp, values)
-        for row, fit in zip(table, fits, strict=True):
-            if fit.resolved:
-                predicted = fit.predictions if selection == "paper" else fit.deviations
-                row[some] = _correlate(backend, predicted, measured)
+
+        def correlate(
+            start: int, stop: int, some: slice = some, predict_for: Any = predict_for, measured: Any = measured
+        ) -> None:
+            for number in range(start, stop):
+                fit = predict_for(number)
+                if fit.resolved:
+                    predicted = fit.predictions if selection == "paper" else fit.deviations
+                    table[number, some] = _correlate(backend, predicted, measured)
+
+        if isinstance(values, np.ndarray) and apart is None:
+            in_threads(correlate, len(penalties))
+        else:  # groups take as much memory as the eigenvectors for each penalty
+            correlate(0, len(penalties))
     return table
 
 

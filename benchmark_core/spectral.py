@@ -50,6 +50,8 @@ class Decomposition:
         Number of features P of the layer.
     backend
         Where the arrays live; they are float64.
+    kept
+        What others computed of it and keep for the next neuroids.
     """
 
     stimulus_ids: tuple[str, ...]
@@ -59,9 +61,9 @@ class Decomposition:
     n_features: int
     backend: Backend
     _representation: Representation = field(repr=False)
+    kept: dict[Any, Any] = field(default_factory=dict, repr=False)
     _right: Any = field(default=None, repr=False)  # (P, r) right singular vectors, primal only
     _centre: Any = field(default=None, repr=False)  # (P,) training means, or (n,) column means of the training kernel
-    _squares: dict[tuple[float, ...], Any] = field(default_factory=dict, repr=False)  # see weighted_squares
 
     @property
     def n_stimuli(self) -> int:
@@ -82,20 +84,6 @@ class Decomposition:
     def is_full_rank(self) -> bool:
         """Whether no direction was lost: r = min(n - 1, P)."""
         return self.rank == min(self.n_stimuli - 1, self.n_features)
-
-    def weighted_squares(self, weights: Sequence[Any], key: tuple[float, ...]) -> Any:
-        """Return the diagonals of U diag(w) U', (n, len(weights)): computed once for all neuroids.
-
-        Parameters
-        ----------
-        weights
-            (r,) arrays of the backend.
-        key
-            What the weights follow from.
-        """
-        if key not in self._squares:
-            self._squares[key] = self.eigenvectors**2 @ self.backend.xp.stack(list(weights), axis=1)
-        return self._squares[key]
 
     @property
     def principal_axes(self) -> Any | None:
@@ -123,7 +111,7 @@ class Decomposition:
             remainder=_remainder(self.backend, vectors, 0.0),
             n_features=n_components,
             _right=None if self._right is None else self._right[:, :n_components],
-            _squares={},
+            kept={},
         )
 
     def principal_components(self, stimulus_ids: Sequence[str], weights: Any = None) -> Any:

@@ -14,11 +14,12 @@ import pytest
 
 from benchmark_core.arrays import Backend
 from benchmark_core.contract_metrics import Layers, World, simulate
+from benchmark_core.held_out import held_out
 from benchmark_core.records import Score, plain
 from benchmark_core.registry import Registry
 from benchmark_core.representation import Representation, from_spool
 from benchmark_core.resolution import import_target
-from benchmark_core.ridge import held_out, penalty_criteria, predict
+from benchmark_core.ridge import penalty_criteria, predict
 from benchmark_core.spool import Spool
 from plugins.metrics._encoding import compute
 

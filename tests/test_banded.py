@@ -28,8 +28,9 @@ from benchmark_core.banded import (
     weightings,
 )
 from benchmark_core.errors import InputError
+from benchmark_core.held_out import RESOLUTION
 from benchmark_core.representation import Representation
-from benchmark_core.ridge import RESOLUTION, predicted_deviations
+from benchmark_core.ridge import predicted_deviations
 
 N_TRAIN, N_TEST = 32, 7
 WIDTHS = {"narrow": (4, 6), "one": (1, 1), "wide": (50, 90), "mixed": (5, 120), "three": (3, 60, 8)}

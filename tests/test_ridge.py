@@ -15,17 +15,15 @@ from scipy import stats
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import PredefinedSplit
 
-from benchmark_core import ridge
 from benchmark_core.arrays import Backend
+from benchmark_core.held_out import RESOLUTION, held_out
 from benchmark_core.representation import Representation
 from benchmark_core.ridge import (
     PENALTIES,
-    RESOLUTION,
     AccuracyWarning,
     accuracy_problem,
     best_penalty,
     correlations,
-    held_out,
     penalty_criteria,
     predict,
     predicted_deviations,
@@ -413,7 +411,7 @@ def test_thousands_of_neuroids_are_taken_in_turn(groups: list[str] | None, monke
     rest = ids(33)[24:]
     penalties = np.array([1e-2, 1.0, 1e2, 1e3, 1e-5, 3.0, 7.0])
     at_once = penalty_criteria(decomposition, y, groups=groups), predicted_deviations(decomposition, rest, y, penalties)
-    monkeypatch.setattr(ridge, "AT_ONCE", 24 * 3)
+    monkeypatch.setattr("benchmark_core.held_out.AT_ONCE", 24 * 3)
     in_turn = penalty_criteria(decomposition, y, groups=groups), predicted_deviations(decomposition, rest, y, penalties)
     np.testing.assert_allclose(in_turn[0], at_once[0], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(in_turn[1], at_once[1], rtol=1e-10)

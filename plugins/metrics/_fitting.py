@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmark_core.held_out import AT_ONCE
 from benchmark_core.representation import Representation
 from benchmark_core.ridge import (
-    AT_ONCE,
     TIE,
     Selection,
     accuracy_problem,

@@ -16,10 +16,10 @@ from toy import make_toy_world
 from benchmark_core import randomised_pca, representation, run, spectral
 from benchmark_core.assembly import Responses
 from benchmark_core.errors import InputError
+from benchmark_core.held_out import held_out
 from benchmark_core.records import Score
 from benchmark_core.registry import Registry
 from benchmark_core.representation import Representation
-from benchmark_core.ridge import held_out
 from benchmark_core.splits import KFold, Splits
 from plugins.metrics._encoding import compute
 
