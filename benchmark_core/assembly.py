@@ -77,14 +77,17 @@ class Responses:
             repeated = [i for i, count in Counter(names).items() if count > 1]
             if repeated:
                 raise InputError(f"duplicate {kind} {name_ids(repeated)} in the responses")
-        if np.isinf(values).any():
+        if _any_infinite(values):
             where = neuroids[int(np.argwhere(np.isinf(values))[0][-1])]
             raise InputError(f"responses of neuroid {where!r} hold an infinite value")
         order = sorted(range(len(ids)), key=ids.__getitem__)
         object.__setattr__(self, "stimulus_ids", tuple(ids[i] for i in order))
         if order != list(range(len(ids))):  # a copy of what may be large
             values = values[order]
-        object.__setattr__(self, "values", np.ascontiguousarray(values))
+        # Some neuroids of what is large are a view of it.
+        strides = values.strides
+        is_part = values.ndim == 3 and strides[0] >= strides[1] >= strides[2] == values.itemsize
+        object.__setattr__(self, "values", values if is_part else np.ascontiguousarray(values))
         object.__setattr__(self, "neuroid_ids", neuroids)
         object.__setattr__(self, "subjects", subjects)
         if self.trials is not None:
@@ -121,9 +124,10 @@ class Responses:
         def average(start: int, stop: int) -> None:
             for first in range(start, stop, BLOCK):  # small enough to stay in the processor's cache
                 some = slice(first, min(first + BLOCK, stop))
-                present = np.isfinite(self.values[some])
-                counts = present.sum(axis=1)
-                total = np.where(present, self.values[some], 0.0).sum(axis=1)
+                values, present = self.values[some], np.isfinite(self.values[some])
+                whole = present.all()
+                counts = np.full(averages[some].shape, values.shape[1]) if whole else present.sum(axis=1)
+                total = (values if whole else np.where(present, values, 0.0)).sum(axis=1)
                 averages[some] = np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
 
         in_threads(average, len(averages))
@@ -134,7 +138,7 @@ class Responses:
         keep = [i for i, s in enumerate(self.subjects) if s == subject]
         if len(keep) == self.n_neuroids:
             return self
-        run = bool(keep) and keep[-1] - keep[0] == len(keep) - 1  # side by side: one copy, without an index of columns
+        run = bool(keep) and keep[-1] - keep[0] == len(keep) - 1  # side by side: a view
         return Responses(
             self.stimulus_ids,
             self.values[..., keep[0] : keep[-1] + 1] if run else self.values[..., keep],
@@ -261,6 +265,19 @@ class Responses:
         return cls(
             texts("stimulus_id"), response.transpose(*dims).values, neuroids, subjects, region, trials, reliability
         )
+
+
+def _any_infinite(values: np.ndarray) -> bool:
+    """Whether there is an infinite number, without an array of as many booleans."""
+    found: list[int] = []
+
+    def look(start: int, stop: int) -> None:
+        found.extend(
+            first for first in range(start, stop, BLOCK) if np.isinf(values[first : min(first + BLOCK, stop)]).any()
+        )
+
+    in_threads(look, len(values))
+    return bool(found)
 
 
 def _uniform(values: np.ndarray) -> bytes:

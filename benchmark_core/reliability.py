@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -35,11 +36,14 @@ def mean_noise(trials: np.ndarray) -> np.ndarray:
     def reduce(start: int, stop: int) -> None:
         for first in range(start, stop, ROWS):  # small enough to stay in the processor's cache
             some = slice(first, min(first + ROWS, stop))
-            present = np.isfinite(trials[some])
-            counts[some] = present.sum(axis=1)
-            filled = np.where(present, trials[some], 0.0)
-            mean = filled.sum(axis=1) / np.maximum(counts[some], 1)
-            squares[some] = (np.where(present, filled - mean[:, None, :], 0.0) ** 2).sum(axis=1)
+            values, present = trials[some], np.isfinite(trials[some])
+            whole = present.all()
+            counts[some] = present.shape[1] if whole else present.sum(axis=1)
+            filled = values if whole else np.where(present, values, 0.0)
+            centred = filled - (filled.sum(axis=1) / np.maximum(counts[some], 1))[:, None, :]
+            if not whole:
+                centred[~present] = 0.0
+            squares[some] = np.multiply(centred, centred, out=centred).sum(axis=1)
 
     in_threads(reduce, len(trials))
     safe = np.maximum(counts, 1)
@@ -78,31 +82,50 @@ def half_means(
     ------
     Two arrays (n_stimuli or len(rows), n_neuroids), NaN where a half is empty.
     """
+    for means in _several_half_means(trials, n_splits, seed, rows):
+        for split in range(0, means.shape[1], 2):
+            yield means[:, split], means[:, split + 1]
+
+
+def _several_half_means(
+    trials: np.ndarray, n_splits: int, seed: int, rows: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Yield what :func:`half_means` does for several splits, (n, 2 a split, n_neuroids): in one reading of the trials."""
     key = int(digest({"what": "half_means", "seed": seed})[:32], 16)
     random = np.random.Generator(np.random.Philox(key=key))
-    taken = trials if rows is None else trials[rows]
-    present = np.isfinite(taken)
-    filled = np.where(present, taken, 0.0)
+    if rows is not None and len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        taken = trials[rows[0] : rows[-1] + 1]  # not copied
+    else:
+        taken = trials if rows is None else trials[rows]
+    n, _, m = taken.shape
+    present = np.empty(taken.shape, dtype=bool)
+    in_threads(lambda start, stop: np.isfinite(taken[start:stop], out=present[start:stop]), n)
     shared = bool((present == present[:, :, :1]).all())
-    at_once = max(1, HALVES // (2 * max(1, len(taken) * taken.shape[2]))) if shared else 1
+    at_once = max(1, HALVES // (2 * max(1, n * m)))
     for split in range(0, n_splits, at_once):
-        chosen = []
-        for _ in range(min(at_once, n_splits - split)):
-            drawn = random.random(trials.shape[:2])
-            order = np.argsort(drawn if rows is None else drawn[rows], axis=1)
-            chosen += _dealt(order, present[:, :, :1] if shared else present)
-        if shared:  # all of them in one reading of the trials
-            weights = np.concatenate(chosen, axis=2).astype(np.float64).transpose(0, 2, 1)
-            totals = np.ascontiguousarray(weights) @ filled
-            counts = weights.sum(axis=2)
-        else:
-            totals = np.stack([(filled * half).sum(axis=1) for half in chosen], axis=1)
-            counts = np.stack([half.sum(axis=1) for half in chosen], axis=1)
-        for first in range(0, len(chosen), 2):
-            some = slice(first, first + 2)
-            total, count = totals[:, some], counts[:, some, None] if shared else counts[:, some]
-            means = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-            yield means[:, 0], means[:, 1]
+        drawn = np.empty((min(at_once, n_splits - split), *taken.shape[:2]))
+        for one in drawn:
+            every = random.random(trials.shape[:2])
+            one[:] = every if rows is None else every[rows]
+        means = np.full((n, 2 * len(drawn), m), np.nan)
+
+        def average(start: int, stop: int, drawn: np.ndarray = drawn, means: np.ndarray = means) -> None:
+            for first in range(start, stop, ROWS):
+                some = slice(first, min(first + ROWS, stop))
+                order = np.argsort(drawn[:, some], axis=2).transpose(1, 2, 0)
+                filled = np.where(present[some], taken[some], 0.0)
+                if shared:
+                    chosen = np.stack(_dealt(order, present[some, :, :1]), axis=3).transpose(0, 2, 3, 1)
+                    weights = chosen.reshape(len(filled), means.shape[1], -1).astype(np.float64)
+                    totals, counts = weights @ filled, weights.sum(axis=2)[:, :, None]
+                else:
+                    halves = [half for i in range(len(drawn)) for half in _dealt(order[:, :, i : i + 1], present[some])]
+                    totals = np.stack([(filled * half).sum(axis=1) for half in halves], axis=1)
+                    counts = np.stack([half.sum(axis=1) for half in halves], axis=1)
+                np.divide(totals, counts, out=means[some], where=counts > 0)
+
+        in_threads(average, n)
+        yield means
 
 
 def _dealt(order: np.ndarray, present: np.ndarray) -> list[np.ndarray]:
@@ -111,20 +134,20 @@ def _dealt(order: np.ndarray, present: np.ndarray) -> list[np.ndarray]:
     Parameters
     ----------
     order
-        (n, n_repetitions) repetitions of each stimulus in random order.
+        (n, n_repetitions, 1 or splits) repetitions of each stimulus in random order.
     present
-        (n, n_repetitions, m) booleans.
+        (n, n_repetitions, 1 or m) booleans.
 
     Returns
     -------
-    Two boolean arrays like ``present``.
+    Two boolean arrays (n, n_repetitions, m or splits).
     """
-    there = np.take_along_axis(present, order[:, :, None], axis=1)
+    there = np.take_along_axis(present, order, axis=1)
     odd = np.cumsum(there, axis=1) % 2 == 1
     halves = []
     for dealt in (there & odd, there & ~odd):
-        half = np.empty_like(present)
-        np.put_along_axis(half, order[:, :, None], dealt, axis=1)
+        half = np.empty_like(dealt)
+        np.put_along_axis(half, order, dealt, axis=1)
         halves.append(half)
     return halves
 
@@ -237,13 +260,37 @@ def split_halves(
     pattern, pattern_z = _Mean((len(counts[0]),)), _Mean((len(counts[0]),))
     rows = np.unique(np.concatenate([fold.rows for fold in folds])) if folds else np.arange(0)
     places = [np.searchsorted(rows, fold.rows) for fold in folds]
-    for a, b in half_means(trials, n_splits, seed, rows if len(rows) < len(trials) else None):
-        for fold, place, count in zip(folds, places, counts, strict=True):
-            first, second = (np.where(fold.used, half[place], np.nan) for half in (a, b))
-            for some in blocks(trials.shape[2], len(count)):
-                r.add(weighted_statistics(count, first[:, some], second[:, some]).r, some)
+
+    def correlate(means: np.ndarray, some: slice) -> None:
+        for _, count, first, second in in_folds(means, some):
+            r.add(weighted_statistics(count, first, second).r, some)
+
+    def correlate_patterns(means: np.ndarray) -> None:
+        for _, count, first, second in in_folds(means):
             pattern.add(_weighted_mean(count, row_correlations(first, second)))
+
+    def correlate_patterns_z(means: np.ndarray) -> None:
+        for fold, count, first, second in in_folds(means):
             pattern_z.add(_weighted_mean(count, row_correlations(fold.z(first), fold.z(second))))
+
+    def in_folds(
+        means: np.ndarray, some: slice = slice(None)
+    ) -> Iterator[tuple[TestedStimuli, np.ndarray, np.ndarray, np.ndarray]]:
+        for split in range(0, means.shape[1], 2):
+            for fold, place, count in zip(folds, places, counts, strict=True):
+                halves = (means[place, half, some] for half in (split, split + 1))
+                first, second = (np.where(fold.used[:, some], half, np.nan) for half in halves)
+                yield fold, count, first, second
+
+    tasks: list[Callable[[np.ndarray], None]] = [correlate_patterns, correlate_patterns_z]
+    tasks += [partial(correlate, some=some) for some in blocks(trials.shape[2], len(counts[0]))]
+    for means in _several_half_means(trials, n_splits, seed, rows if len(rows) < len(trials) else None):
+
+        def work(start: int, stop: int, means: np.ndarray = means) -> None:
+            for task in tasks[start:stop]:
+                task(means)
+
+        in_threads(work, len(tasks))
     return SplitHalves(r.value, pattern.value, pattern_z.value)
 
 

@@ -44,10 +44,12 @@ def resample_counts(
     position = {name: i for i, name in enumerate(names)}
     document = {"what": "bootstrap", "seed": seed, "ids": list(stimulus_ids), "groups": units}
     random = np.random.Generator(np.random.Philox(key=int(digest(document)[:32], 16)))
-    drawn = np.floor(random.random((n_resamples, len(names))) * len(names)).astype(np.int64)
-    flat = (drawn + len(names) * np.arange(n_resamples)[:, None]).ravel()
-    counts = np.bincount(flat, minlength=n_resamples * len(names)).reshape(n_resamples, len(names))
-    return counts[:, [position[unit] for unit in units]].astype(np.float64)
+    drawn = random.random((n_resamples, len(names)))
+    drawn *= len(names)
+    flat = drawn.astype(np.int64)
+    flat += len(names) * np.arange(n_resamples)[:, None]
+    counts = np.bincount(flat.ravel(), minlength=flat.size).reshape(flat.shape).astype(np.float64)
+    return counts if units == names else counts[:, [position[unit] for unit in units]]
 
 
 def resamples_key(

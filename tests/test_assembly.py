@@ -188,3 +188,20 @@ def test_trials_that_do_not_belong_are_refused() -> None:
         Responses(whole.stimulus_ids[:5], **(averages | {"values": whole.averages()[:5]}), trials=whole)
     with pytest.raises(InputError, match=r"shape \(3,\) for 4 neuroids"):
         Responses(whole.stimulus_ids, **averages, reliability=np.zeros(3))
+
+
+def test_neuroids_side_by_side_are_a_view_and_hash_like_a_copy() -> None:
+    random = np.random.default_rng(0)
+    trials = random.standard_normal((5, 4, 6))
+    trials[1, 2, 3] = np.nan
+    ids = tuple("abcde")
+    subjects = ("one",) * 2 + ("two",) * 4
+    whole = Responses(ids, trials, tuple("uvwxyz"), subjects)
+    part = whole.of_subject("two")
+    copied = Responses(ids, trials[..., 2:].copy(), tuple("wxyz"), "two")
+    assert np.shares_memory(part.values, whole.values)
+    assert part.hash == copied.hash
+    np.testing.assert_array_equal(part.averages(), copied.averages())
+    turned = Responses(ids, np.asfortranarray(trials), tuple("uvwxyz"), subjects)
+    assert turned.values.flags.c_contiguous
+    np.testing.assert_array_equal(turned.values, trials)
