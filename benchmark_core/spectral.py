@@ -9,12 +9,14 @@ penalties its reciprocal drowns the fit and makes leave-one-out look perfect. Q'
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark_core import tridiagonal
 from benchmark_core.arrays import Backend
 from benchmark_core.errors import InputError
 from benchmark_core.profiling import stage
@@ -178,13 +180,14 @@ def decompose(representation: Representation, train_ids: Sequence[str]) -> Decom
     # Rounding of the features themselves: centring leaves about eps |x| of noise in every entry.
     floor = (64 * EPS) ** 2 * n * max(representation.mean_square, 0.0)
     right = None
+    vectors: Callable[[int], Any]
     if representation.features is not None:
         features = backend.asarray(representation.features[rows])
         centre = xp.mean(features, axis=0)
         left, singular, right_transposed = xp.linalg.svd(
             _drop_constant(backend, features - centre[None, :]), full_matrices=False
         )
-        eigenvalues = singular**2
+        eigenvalues, vectors = singular**2, partial(_first_restored, backend, left)
         noise = max(n, representation.n_features) * EPS  # of singular values, relative to the largest
         relative = noise**2
         right = right_transposed.T
@@ -195,14 +198,13 @@ def decompose(representation: Representation, train_ids: Sequence[str]) -> Decom
         # Each is let go as soon as the next is there: with ten thousand stimuli each is nearly a gigabyte.
         reduced = _without_constant(backend, kernel)
         del kernel
-        eigenvalues, left = _eigh(backend, reduced)
+        eigenvalues, vectors = _eigh(backend, reduced)
         del reduced
-        eigenvalues, left = xp.flip(eigenvalues, axis=0), xp.flip(left, axis=1)
         relative = noise = max(n, 100) * EPS
     values = backend.to_numpy(eigenvalues)
     largest = float(values[0]) if len(values) else 0.0
     rank = int(np.sum(values > max(relative * largest, floor)))
-    eigenvectors = _restore_constant(backend, left[:, :rank])
+    eigenvectors = vectors(rank)
     # The span of the eigenvectors is known to noise / gap.
     gap = (values[rank - 1] / largest) ** (0.5 if right is not None else 1.0) if rank else 1.0
     return Decomposition(
@@ -245,22 +247,41 @@ def _without_constant(backend: Backend, kernel: Any) -> Any:
     p = b * (kernel @ v)
     w = p - (0.5 * b * (v @ p)) * v
     v, w = v[1:], w[1:]
-    reduced = backend.xp.asarray(kernel[1:, 1:], copy=True)
-    for some in _panels(reduced.shape[0]):
-        reduced[some, :] -= v[some][:, None] * w[None, :] + w[some][:, None] * v[None, :]
+    kernel, panels = kernel[1:, 1:], _panels(len(v))
+    reduced = np.empty(kernel.shape) if isinstance(kernel, np.ndarray) else backend.xp.asarray(kernel, copy=True)
+
+    def subtract(start: int, stop: int) -> None:
+        for some in panels[start:stop]:
+            reduced[some, :] = kernel[some, :] - (v[some][:, None] * w[None, :] + w[some][:, None] * v[None, :])
+
+    if isinstance(kernel, np.ndarray):
+        in_threads(subtract, len(panels))
+    else:
+        subtract(0, len(panels))
     return reduced
 
 
-def _eigh(backend: Backend, symmetric: Any) -> tuple[Any, Any]:
-    """Return eigenvalues, ascending, and eigenvectors; a large matrix is overwritten, which saves two copies of it."""
-    if isinstance(symmetric, np.ndarray) and symmetric.size > LARGE:
+def _eigh(backend: Backend, reduced: Any) -> tuple[Any, Callable[[int], Any]]:
+    """Return the eigenvalues of Q'KQ, descending, and a function that gives Q times the first eigenvectors, once.
+
+    A large matrix is overwritten, which saves two copies of it.
+    """
+    if isinstance(reduced, np.ndarray) and reduced.size > LARGE:
+        if tridiagonal.is_available():
+            found = tridiagonal.TridiagonalEigenvectors(reduced, *_reflection(backend, len(reduced) + 1))
+            return found.eigenvalues, found.vectors
         from scipy.linalg import eigh
 
         # The transpose is the same matrix, in the order that is overwritten without a copy.
-        eigenvalues, vectors = eigh(symmetric.T, lower=False, overwrite_a=True, check_finite=False, driver="evd")
-        return eigenvalues, vectors
-    eigenvalues, vectors = backend.xp.linalg.eigh(symmetric)
-    return eigenvalues, vectors
+        values, vectors = eigh(reduced.T, lower=False, overwrite_a=True, check_finite=False, driver="evd")
+    else:
+        values, vectors = backend.xp.linalg.eigh(reduced)
+    xp = backend.xp
+    return xp.flip(values, axis=0), partial(_first_restored, backend, xp.flip(vectors, axis=1))
+
+
+def _first_restored(backend: Backend, vectors: Any, count: int) -> Any:
+    return _restore_constant(backend, vectors[:, :count])
 
 
 def _reflection(backend: Backend, n: int) -> tuple[Any, float]:
