@@ -1,7 +1,9 @@
-"""Sums of symmetric products of blocks of features: on several cores at once, with the same digits on any number of them.
+"""Sums of symmetric products of blocks of features, on several cores at once.
 
 Every core multiplies a block of its own, by BLAS's symmetric update in a single thread, while the next block is read and
-centred; none waits for another, as the threads of one product do. Products are added up in the order of the blocks.
+centred; none waits for another, as the threads of one product do. Products are added up in the order of the blocks. So
+digits are the same on any number of cores, but for very few or many stimuli, more than eight threads, and several kernels
+at once: there BLAS's threads share each product, and round as their number has it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ LARGE = 5000  # stimuli from which memory has no room for a product beside the s
 SMALL = 256  # stimuli below which a product is done before it is handed to a thread
 MOST_AT_ONCE = 8  # one thread does not read for more
 MOST_BYTES = 1 << 30  # of blocks and products that are not yet added up
+WIDE = 512  # columns from which the last block, narrower than the others, is multiplied in two halves, by a core each
 _SIGNATURE = b"void (char *, char *, int *, int *, "  # of BLAS whose integers are C's
 
 
@@ -59,6 +62,7 @@ class SymmetricProducts:
         self._limit: Any = None
         self._turn = threading.Condition()
         self._added = 0
+        self._widest = 0
 
     def room(self, b: int) -> np.ndarray:
         """Return an (n, b) array for the values of the next block, when one is free.
@@ -78,17 +82,28 @@ class SymmetricProducts:
 
     def add(self, values: np.ndarray) -> None:
         """Add the product of a block (n, b) that :meth:`room` gave; it must not be looked at afterwards."""
-        index, self.count = self.count, self.count + 1
-        if self._at_once == 1:
-            self._multiply(values, index, threads.in_threads)
-            return
-        if self._pool is None:
-            from threadpoolctl import threadpool_limits
+        b = values.shape[1]
+        # Whatever the number of cores, or digits would depend on it.
+        halves = [values[:, : b // 2], values[:, b // 2 :]] if WIDE <= b < self._widest else [values]
+        self._widest = max(self._widest, b)
+        is_last = [True] + [False] * (len(halves) - 1)
 
-            _symmetric_update(self.dtype)  # a library that is not loaded cannot be limited
-            self._limit = threadpool_limits(1, user_api="blas")
-            self._pool = ThreadPoolExecutor(self._at_once)
-        self._pending.append(self._pool.submit(self._multiply, values, index, _in_this_thread))
+        def done() -> None:
+            if is_last.pop():
+                self._rooms.append(values.reshape(-1))
+
+        for some in halves:
+            index, self.count = self.count, self.count + 1
+            if self._at_once == 1:
+                self._multiply(some, index, threads.in_threads, done)
+                continue
+            if self._pool is None:
+                from threadpoolctl import threadpool_limits
+
+                _symmetric_update(self.dtype)  # a library that is not loaded cannot be limited
+                self._limit = threadpool_limits(1, user_api="blas")
+                self._pool = ThreadPoolExecutor(self._at_once)
+            self._pending.append(self._pool.submit(self._multiply, some, index, _in_this_thread, done))
 
     def wait(self) -> None:
         """Return when every product is added up and BLAS has its threads again."""
@@ -104,13 +119,14 @@ class SymmetricProducts:
         self._pending.clear()
 
     def copy(self) -> SymmetricProducts:
-        """Return a sum to which other blocks can be added."""
+        """Return a sum to which other blocks can be added, in the same memory: before any more to this one."""
         self.wait()
-        other = SymmetricProducts(self.n, single=self._group is not None, at_once=1)
+        other = SymmetricProducts(self.n, self._group is not None, self._at_once, self)
         other.kernel[:] = self.kernel
         if other._group is not None:
             other._group[:] = self._group
         other.count = other._added = self.count
+        other._widest = self._widest
         return other
 
     def total(self, last: bool = False) -> np.ndarray:
@@ -129,12 +145,14 @@ class SymmetricProducts:
             self.close()
             raise
 
-    def _multiply(self, values: np.ndarray, index: int, shared: Callable[..., None]) -> None:
-        """Add a block's product when those before it are there."""
+    def _multiply(
+        self, values: np.ndarray, index: int, shared: Callable[..., None], done: Callable[[], object]
+    ) -> None:
+        """Add a product when those before it are there; call ``done`` as soon as the values are not needed any more."""
         if self.n >= LARGE:
             total = self.kernel if self._group is None else self._group
             _symmetric_update(self.dtype)(values, total, self._group is None or index % TOGETHER > 0)
-            self._rooms.append(values.reshape(-1))
+            done()
             if self._group is not None and index % TOGETHER == TOGETHER - 1:
                 _add_triangle(self.kernel, self._group, shared)
             return
@@ -142,7 +160,7 @@ class SymmetricProducts:
             try:
                 space = self._spaces.pop() if self._spaces else self._zeros(self.n * self.n).reshape(self.n, self.n)
                 _symmetric_update(self.dtype)(values, space, False)
-                self._rooms.append(values.reshape(-1))
+                done()
             finally:
                 with self._turn:
                     self._turn.wait_for(lambda: self._added == index)
@@ -197,7 +215,9 @@ def _add_triangle(total: np.ndarray, product: np.ndarray, shared: Callable[..., 
 
 @cache
 def _symmetric_update(dtype: type[np.floating[Any]]) -> Callable[[np.ndarray, np.ndarray, bool], None]:
-    """Return the function that writes, or adds, the lower triangle of ``values @ values.T``, (n, b) by rows, to (n, n).
+    """Return the function that writes, or adds, the lower triangle of ``values @ values.T`` to (n, n).
+
+    Values are (n, b), the numbers of a row side by side.
 
     SciPy's wrappers keep other Python threads waiting while BLAS computes; the functions it gives to Cython, called by
     ctypes, do not.
@@ -223,6 +243,7 @@ def _symmetric_update(dtype: type[np.floating[Any]]) -> Callable[[np.ndarray, np
 
     def update(values: np.ndarray, out: np.ndarray, add: bool) -> None:
         n, b = (ctypes.byref(ctypes.c_int(size)) for size in values.shape)
-        function(b"U", b"T", n, b, one, values.ctypes.data, b, one if add else zero, out.ctypes.data, n)
+        row = ctypes.byref(ctypes.c_int(values.strides[0] // values.itemsize))
+        function(b"U", b"T", n, b, one, values.ctypes.data, row, one if add else zero, out.ctypes.data, n)
 
     return update

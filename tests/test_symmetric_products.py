@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from benchmark_core import symmetric_products
 from benchmark_core.symmetric_products import TOGETHER, SymmetricProducts
 
 RANDOM = np.random.default_rng(0)
+# A core that multiplies a block alone has a thread of BLAS; so does a single one, whose digits are compared.
+pytestmark = pytest.mark.usefixtures("one_thread")
 BLOCKS = [RANDOM.normal(size=(300, b)) for b in (70, 1, 130, 64, 64, 90, 200, 3, 70)]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    symmetric_products._symmetric_update(np.float32)  # a library that is not loaded cannot be limited
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def summed(single: bool, at_once: int, blocks: list[np.ndarray] = BLOCKS) -> SymmetricProducts:
@@ -37,6 +47,43 @@ def test_the_sum_is_the_same_to_the_last_digit_for_any_number_at_once(single: bo
     np.testing.assert_allclose(found[0], np.tril(expected), rtol=0, atol=2e-4 if single else 1e-12)
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_a_narrower_last_block_is_multiplied_in_halves(monkeypatch: pytest.MonkeyPatch, single: bool) -> None:
+    monkeypatch.setattr(symmetric_products, "WIDE", 60)
+    blocks, update, widths = [BLOCKS[6], BLOCKS[6], BLOCKS[0]], symmetric_products._symmetric_update, []
+
+    def noting(dtype: Any) -> Any:
+        def multiply(values: np.ndarray, out: np.ndarray, add: bool) -> None:
+            widths.append(values.shape[1])
+            update(dtype)(values, out, add)
+
+        return multiply
+
+    monkeypatch.setattr(symmetric_products, "_symmetric_update", noting)
+    found = []
+    for at_once in (1, 2, 3):
+        products = summed(single, at_once, blocks)
+        products.wait()
+        assert sorted(widths) == [35, 35, 200, 200]
+        assert {len(room) for room in products._rooms} <= {300 * 200, 300 * 70}
+        assert len({room.ctypes.data for room in products._rooms}) == len(products._rooms) <= at_once + 1
+        found.append(np.tril(products.total()))
+        widths.clear()
+    expected = sum(block @ block.T for block in blocks)
+    np.testing.assert_allclose(found[0], np.tril(expected), rtol=0, atol=1e-3 if single else 1e-12)
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+    parted = SymmetricProducts(300, single, 1)
+    for block in blocks[:2]:
+        parted.room(200)[:] = block
+        parted.add(block.astype(parted.dtype))
+    narrow = parted.copy()
+    values = narrow.room(70)
+    values[:] = blocks[2]
+    narrow.add(values)
+    np.testing.assert_array_equal(np.tril(narrow.total()), found[0])
 
 
 def test_products_are_added_in_order_though_they_end_in_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,15 +121,17 @@ def test_products_go_on_while_others_are_read(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_blas_has_its_threads_again() -> None:
-    before = blas_threads()
-    products = summed(False, 2)
-    assert set(blas_threads()) == {1}
-    products.total()
-    assert blas_threads() == before
-    products = summed(False, 2)
-    products.close()
-    products.close()  # once too often is allowed
-    assert blas_threads() == before
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        assert set(before) == {2}
+        products = summed(False, 2)
+        assert set(blas_threads()) == {1}
+        products.total()
+        assert blas_threads() == before
+        products = summed(False, 2)
+        products.close()
+        products.close()  # once too often is allowed
+        assert blas_threads() == before
 
 
 def test_no_thread_is_left() -> None:
