@@ -29,11 +29,8 @@ class FeatureBlock(Protocol):
     def rows(self, piece: int) -> slice:
         """Stimuli of a piece."""
 
-    def reader(self, less: np.ndarray | None = None) -> Callable[[int, np.ndarray], None]:
-        """Return a function for one thread that writes a piece's features to (rows, b) float32 or float64.
-
-        If there is something they are to be ``less``, (b,) of the same type, that is subtracted on the way.
-        """
+    def reader(self) -> Callable[[int, np.ndarray], None]:
+        """Return a function for one thread that writes a piece's features to (rows, b) float32 or float64."""
 
     def some(self, rows: range) -> np.ndarray:
         """Return the features of some stimuli, (len(rows), b)."""
@@ -64,15 +61,11 @@ class ArrayBlock:
         """Stimuli of a piece."""
         return slice(piece * ROWS, min(len(self.values), (piece + 1) * ROWS))
 
-    def reader(self, less: np.ndarray | None = None) -> Callable[[int, np.ndarray], None]:
+    def reader(self) -> Callable[[int, np.ndarray], None]:
         """Return a function that copies a piece."""
 
         def read(piece: int, out: np.ndarray) -> None:
-            values = self.values[self.rows(piece)]
-            if less is None:
-                np.copyto(out, values, casting="same_kind")
-            else:
-                np.subtract(values, less, out=out, dtype=out.dtype, casting="same_kind")
+            np.copyto(out, self.values[self.rows(piece)], casting="same_kind")
 
         return read
 

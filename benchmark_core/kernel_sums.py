@@ -161,11 +161,12 @@ class KernelSums:
             row_sums, with_shift = np.empty(n), np.empty(n)
 
             def subtract(start: int, stop: int) -> None:
-                read = block.reader(shift)
+                read = block.reader()
                 for piece in range(start, stop):
                     rows = block.rows(piece)
                     some = values[rows]
                     read(piece, some)
+                    some -= shift
                     # Not by BLAS, whose threads would go on waiting for more work and be in the way of the product;
                     # and sum() would take three times as long.
                     row_sums[rows] = np.einsum("ij->i", some)

@@ -247,13 +247,8 @@ class Spool:
         self._headers[chunk] = (offset, header)
         return self._headers[chunk]
 
-    def _read_piece(
-        self, chunk: int, layer: str, block: int, out: np.ndarray, room: np.ndarray, less: np.ndarray | None = None
-    ) -> None:
-        """Read a piece to (rows, b) float32 or float64, less a (b,) array of that type if there is one.
-
-        What has another form goes through ``room``, uint8.
-        """
+    def _read_piece(self, chunk: int, layer: str, block: int, out: np.ndarray, room: np.ndarray) -> None:
+        """Read a piece to (rows, b) float32 or float64; what has another form goes through ``room``, uint8."""
         path, place, checksum, half, named = self._piece(chunk, layer, block)
         rows, features = out.shape
         if half:
@@ -276,17 +271,10 @@ class Spool:
             self._headers.pop(chunk, None)
             set_aside(path, "a piece does not match its checksum")
             raise DamagedChunkError(str(path))
-        if not half and out.dtype != np.float32:
-            values = np.frombuffer(view, dtype="<f4").reshape(out.shape)
-            if less is None:
-                out[:] = values
-            else:  # half of the time of a copy and a subtraction
-                np.subtract(values, less, out=out)
-            return
         if half:
             unpack(np.frombuffer(view, dtype=np.uint8), out)
-        if less is not None:
-            out -= less
+        elif out.dtype != np.float32:
+            out[:] = np.frombuffer(view, dtype="<f4").reshape(out.shape)
 
     def _read_row(self, stimulus: int, layer: str, block: int, out: np.ndarray) -> None:
         """Read a stimulus's features of a block, (b,) float32, unchecked; zeros where they are no numbers."""
@@ -346,12 +334,12 @@ class SpooledBlock:
         rows = self.spool.rows(piece)
         return slice(rows.start, rows.stop)
 
-    def reader(self, less: np.ndarray | None = None) -> Callable[[int, np.ndarray], None]:
+    def reader(self) -> Callable[[int, np.ndarray], None]:
         """Return a function that reads a chunk's features, with memory of its own."""
         room = np.empty(4 * self.spool.chunk_rows * self.features, dtype=np.uint8)
 
         def read(piece: int, out: np.ndarray) -> None:
-            self.spool._read_piece(piece, self.layer, self.block, out, room, less)
+            self.spool._read_piece(piece, self.layer, self.block, out, room)
 
         return read
 
