@@ -247,7 +247,7 @@ def _without_constant(backend: Backend, kernel: Any) -> Any:
     p = b * (kernel @ v)
     w = p - (0.5 * b * (v @ p)) * v
     v, w = v[1:], w[1:]
-    kernel, panels = kernel[1:, 1:], _panels(len(v))
+    kernel, panels = kernel[1:, 1:], _panels(v.shape[0])
     reduced = np.empty(kernel.shape) if isinstance(kernel, np.ndarray) else backend.xp.asarray(kernel, copy=True)
 
     def subtract(start: int, stop: int) -> None:
