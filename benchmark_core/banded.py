@@ -172,7 +172,7 @@ def held_out_r2(
     penalties
         Positive numbers.
     groups
-        Group of each training stimulus; see :func:`benchmark_core.ridge.held_out`.
+        Group of each training stimulus; see :func:`benchmark_core.held_out.held_out`.
 
     Returns
     -------
@@ -186,7 +186,8 @@ def held_out_r2(
     constant = spread <= CONSTANT * size
     scaled = centred / np.where(constant, 1.0, spread)  # squares of very small or large units stay in range
     table = np.full((len(penalties), responses.shape[1]), np.nan)
-    for some in PenaltyWeights.of(decomposition, penalties).neuroids_in_turn(*responses.shape):
+    weights = PenaltyWeights.of(decomposition, penalties)
+    for some in weights.neuroids_in_turn(len(responses), responses.shape[1], groups is not None):
         values = backend.asarray(scaled[:, some])
         for row, fit in zip(table, held_out(decomposition, values, penalties, groups), strict=True):
             if fit.resolved:

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmark_core.arrays import Backend
 from benchmark_core.spectral import EPS, Decomposition
+from benchmark_core.threads import n_threads
 
 RESOLUTION = 1e7 * EPS  # below this fraction of the largest eigenvalue a penalty cannot mend a lost direction
 SPANNED = 2e-15  # fraction of a column's length that rounding leaves where others make it up
@@ -97,9 +98,12 @@ class PenaltyWeights:
             self._diagonals = decomposition.eigenvectors**2 @ decomposition.backend.xp.stack(self.each, axis=1)
         return self._diagonals
 
-    def neuroids_in_turn(self, n: int, m: int) -> list[slice]:
-        """Return slices of m neuroids, so many at once that what :func:`held_out` keeps of n stimuli stays small."""
-        return neuroids_in_turn(n * len(self.columns), m)
+    def neuroids_in_turn(self, n: int, m: int, grouped: bool = False) -> list[slice]:
+        """Return slices of m neuroids, so many at once that what :func:`held_out` keeps of n stimuli stays small.
+
+        Where groups are held out as many as can be: what is solved for each group does not depend on the neuroids.
+        """
+        return neuroids_in_turn(n if grouped else n * max(len(self.columns), n_threads()), m)
 
 
 def _spanning(weights: np.ndarray) -> tuple[list[int], np.ndarray]:
@@ -180,12 +184,15 @@ def predictor(
         grams: list[Callable[[int], Any]] = [lambda number: diagonals[:, number][:, None, None]]
     else:
         grams = [part.grams(weights.each) for part in parts]
-    # All penalties in one product, and only those of which the others are sums.
-    columns = weights.columns
-    products = u @ xp.concat([weights.each[column][:, None] * projected for column in columns], axis=1)
-    products = xp.reshape(products, (n, len(columns), m))
+    # All penalties in one product, and only those of which the others are sums; one by one where that is too large.
+    columns, products = weights.columns, None
+    if n * m * len(columns) <= AT_ONCE or groups is None:
+        products = u @ xp.concat([weights.each[column][:, None] * projected for column in columns], axis=1)
+        products = xp.reshape(products, (n, len(columns), m))
 
     def fitted_of(number: int) -> Any:
+        if products is None:
+            return u @ (weights.each[number][:, None] * projected)
         if number in columns:
             return products[:, columns.index(number), :]
         return (backend.asarray(weights.shares[:, number].copy())[None, None, :] @ products)[:, 0, :]

@@ -94,7 +94,8 @@ class KernelSums:
         if copy and kernel is not None:
             kernel = self.backend.xp.asarray(kernel, copy=True)
         if copy and products is not None:
-            products = products.copy()
+            # Of features that are held no kernel is made.
+            products = None if first + block.shape[1] <= held.shape[1] else products.copy()
         if not self.on_host:
             row_sums, mean_products, square = self._add_on_device(kernel, np.asarray(block))
         else:

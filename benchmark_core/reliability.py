@@ -100,7 +100,7 @@ def _several_half_means(
     n, _, m = taken.shape
     present = np.empty(taken.shape, dtype=bool)
     in_threads(lambda start, stop: np.isfinite(taken[start:stop], out=present[start:stop]), n)
-    shared = bool((present == present[:, :, :1]).all())
+    shared = m > 0 and bool((present == present[:, :, :1]).all())
     at_once = max(1, HALVES // (2 * max(1, n * m)))
     for split in range(0, n_splits, at_once):
         drawn = np.empty((min(at_once, n_splits - split), *taken.shape[:2]))

@@ -181,7 +181,7 @@ def penalty_criteria(
     penalties
         Positive numbers.
     groups
-        Group of each training stimulus; see :func:`held_out`.
+        Group of each training stimulus; see :func:`benchmark_core.held_out.held_out`.
     selection
         ``loo``: Pearson r between (held-out prediction - mean of the stimuli kept) and the response. Without that
         subtraction r is pulled towards -1, the r of the leave-one-out mean, the more the larger the penalty.
@@ -196,7 +196,7 @@ def penalty_criteria(
     table = np.full((len(penalties), responses.shape[1]), np.nan)
     apart = None if selection == "paper" else groups
     weights = PenaltyWeights.of(decomposition, penalties)
-    for some in weights.neuroids_in_turn(*responses.shape):
+    for some in weights.neuroids_in_turn(len(responses), responses.shape[1], grouped=apart is not None):
         values = backend.asarray(responses[:, some])
         predict_for = predictor(decomposition, weights, values, apart)
         measured = _standardised(backend.xp, values)

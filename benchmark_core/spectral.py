@@ -247,17 +247,19 @@ def _without_constant(backend: Backend, kernel: Any) -> Any:
     p = b * (kernel @ v)
     w = p - (0.5 * b * (v @ p)) * v
     v, w = v[1:], w[1:]
-    kernel, panels = kernel[1:, 1:], _panels(v.shape[0])
-    reduced = np.empty(kernel.shape) if isinstance(kernel, np.ndarray) else backend.xp.asarray(kernel, copy=True)
-
-    def subtract(start: int, stop: int) -> None:
-        for some in panels[start:stop]:
-            reduced[some, :] = kernel[some, :] - (v[some][:, None] * w[None, :] + w[some][:, None] * v[None, :])
-
+    kernel = kernel[1:, 1:]
     if isinstance(kernel, np.ndarray):
-        in_threads(subtract, len(panels))
-    else:
-        subtract(0, len(panels))
+        reduced = np.empty(kernel.shape)
+
+        def subtract(start: int, stop: int) -> None:
+            for some in (slice(first, min(first + 32, stop)) for first in range(start, stop, 32)):
+                reduced[some] = kernel[some] - (v[some][:, None] * w[None, :] + w[some][:, None] * v[None, :])
+
+        in_threads(subtract, len(reduced))
+        return reduced
+    reduced = backend.xp.asarray(kernel, copy=True)
+    for some in _panels(reduced.shape[0]):
+        reduced[some, :] -= v[some][:, None] * w[None, :] + w[some][:, None] * v[None, :]
     return reduced
 
 

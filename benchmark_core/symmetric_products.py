@@ -2,8 +2,8 @@
 
 Every core multiplies a block of its own, by BLAS's symmetric update in a single thread, while the next block is read and
 centred; none waits for another, as the threads of one product do. Products are added up in the order of the blocks. So
-digits are the same on any number of cores, but for very few or many stimuli, more than eight threads, and several kernels
-at once: there BLAS's threads share each product, and round as their number has it.
+digits are the same on any number of cores, but for very few or many stimuli, more than eight threads or than there is
+memory for, and several kernels at once: there BLAS's threads share each product, and round as their number has it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SymmetricProducts:
         Blocks multiplied at the same time, each by one thread; 1 to multiply each by all threads. By default as many
         as there are threads, if memory allows.
     beside
-        Another sum of as many rows, whose memory for blocks and products is used. Both take one block at once.
+        Another sum of as many rows, whose memory for blocks and products is used, by one of them after the other.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ blocks are larger, and each core turns vectors of its own.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from benchmark_core.threads import in_threads
 
 BLOCK = 128  # reflections applied in one product
 VECTORS = 128  # turned at once by a core
+_LIMIT = threading.Lock()  # BLAS has one number of threads: who limits it must be the only one who does
 SAFE = 1e100  # matrices with larger numbers, or only smaller ones than its reciprocal, are scaled
 
 
@@ -72,7 +74,7 @@ class TridiagonalEigenvectors:
 
         in_threads(copy, count)
         del self._vectors
-        with threadpool_limits(1, user_api="blas"):
+        with _LIMIT, threadpool_limits(1, user_api="blas"):
             for first in reversed(range(0, len(self._tau), BLOCK)):
                 left, right, start = self._block(first)
 

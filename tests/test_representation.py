@@ -274,3 +274,34 @@ def test_one_decomposition_for_each_training_set() -> None:
 def test_features_that_cannot_be_used(features: np.ndarray, ids: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         Representation.from_features(features, ids)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_narrow_layers_are_those_alone_and_blas_keeps_its_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exact: bool
+) -> None:
+    """Of so many stimuli that each core multiplies blocks of its own; widths in the middle of a block, below n and above."""
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    monkeypatch.setattr(spool_room, "BLOCK", 700)
+    monkeypatch.setattr("benchmark_core.symmetric_products.WIDE", 50)
+    monkeypatch.setattr("benchmark_core.threads.n_threads", lambda: 2)
+    n, widths = 300, (120, 250, 640, 990, 1500)
+    values = draw(n, 1500, offset=3.0)
+
+    def threads() -> list[int]:
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    with threadpool_limits(2, user_api="blas"):
+        before = threads()
+        spool = spooled(tmp_path / "all", values, 32)
+        keys = {width: str(width) for width in widths}
+        together = list(prefixes_from_spool(spool, "layer", ids_of(n), keys=keys, backend=Backend(), exact=exact))
+        assert threads() == before
+        for found in together:
+            width = found.n_features
+            alone = reduced(spooled(tmp_path / str(width), values[:, :width], 32), exact=exact)
+            for a, b in ((found.features, alone.features), (found.kernel, alone.kernel)):
+                assert (a is None) == (b is None)
+                if a is not None:
+                    np.testing.assert_array_equal(a, b)
