@@ -1,8 +1,8 @@
 """Held-out predictions of training stimuli for all penalties at once, without refitting.
 
 With G = Q (Q'KQ + a I)^-1 Q', where the columns of Q span what is orthogonal to the constant, the residual of the held-out
-stimuli I is ``(G_II)^-1 (G y)_I``. For single stimuli this is the well-known ``c_i / G_ii``. The products G y of most
-penalties are sums of those of a few others (:class:`PenaltyWeights`).
+stimuli I is ``(G_II)^-1 (G y)_I``. For single stimuli this is the well-known ``c_i / G_ii``. The products G y of some
+penalties are sums of those of others (:class:`PenaltyWeights`).
 """
 
 from __future__ import annotations
