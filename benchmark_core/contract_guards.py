@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -68,6 +68,10 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
 
 def generator_states() -> dict[str, Any]:
     """Return the states of the global generators, by the name of their package; only of packages imported so far."""
+    with suppress(
+        ImportError
+    ):  # draws a number when it is imported, by scikit-learn for one, which is no plugin's doing
+        importlib.import_module("rich.style")
     states: dict[str, Any] = {"random": random.getstate()}
     if "numpy" in sys.modules:
         import numpy as np

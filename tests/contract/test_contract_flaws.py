@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +170,18 @@ def test_changes_of_generators_are_seen() -> None:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
         torch.set_rng_state(states[2])
+
+
+def test_importing_scikit_learn_is_not_taken_for_drawing_numbers() -> None:
+    """In a process of its own, where nobody imported it before."""
+    code = (
+        "from benchmark_core.contract_guards import changed, generator_states\n"
+        "import random\n"
+        "before = generator_states()\n"
+        "import sklearn.preprocessing\n"
+        "print(changed(before, generator_states()))\n"
+        "random.random()\n"
+        "print(changed(before, generator_states()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines() == ["[]", "['random']"]
