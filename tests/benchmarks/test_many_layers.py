@@ -121,7 +121,7 @@ def test_extraction_against_a_loop_of_hooks(benchmark: Any, paths: list[Path], t
         watch("loop", lambda: paper_extraction.hook_loop(module, BLOCKS, paths[:32]))
 
     plain()
-    watch.spent.clear()
+    watch.laps.clear()
     benchmark.pedantic(ours, setup=plain, rounds=2)
     benchmark.extra_info["rows"] = [
         row(

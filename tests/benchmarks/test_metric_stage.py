@@ -110,7 +110,8 @@ def test_kernel_and_metric_stage_at_full_width(benchmark: Any, tmp_path: Path) -
     """108 000 features from the spool, both regions and subjects, in both precisions; against the published way.
 
     scikit-learn and himalaya score a single subject and region, and so do we then, with the whole kernel to pay for.
-    Ours is done twice, the means count: a machine's rate changes between two fits. Five minutes on 2 idle cores, 6 GB.
+    Four turns of ours and theirs, of which medians count: a machine's rate changes between two fits. Eight minutes on
+    2 idle cores, 6 GB.
     """
     p = 108_000
     x = features(p)
@@ -122,7 +123,8 @@ def test_kernel_and_metric_stage_at_full_width(benchmark: Any, tmp_path: Path) -
         spools[exact] = Spool.create(tmp_path / str(exact), N, ["layer"], 32, 32, half=not exact)
         for chunk in range(spools[exact].n_chunks):
             spools[exact].write(chunk, {"layer": x[32 * chunk : 32 * (chunk + 1)]}, 0.0)
-    watch, rates, r = Stopwatch(), {}, {}
+    watch, r = Stopwatch(), {}
+    rates: dict[str, list[np.ndarray]] = {"exact": [], "fast": []}
 
     def ours(exact: bool) -> None:
         name = "exact" if exact else "fast"
@@ -131,48 +133,66 @@ def test_kernel_and_metric_stage_at_full_width(benchmark: Any, tmp_path: Path) -
         representation = watch(
             f"kernel {name}", lambda: from_spool(spools[exact], "layer", IDS, key="", backend=Backend(), exact=exact)
         )
-        best = np.maximum(before, product_rates(dtype))
-        rates[name] = np.maximum(rates.get(name, best), best)
+        rates[name].append(np.maximum(before, product_rates(dtype)))
         scores = watch(f"metric {name}", lambda: score(representation, list(found.values())))
         r[name] = [s.subjects[subject]["r"] for s in scores for subject in ("Chabo", "Tito")]
         watch(f"single {name}", lambda: score(representation, [one]))
 
-    def published(pair: int) -> None:
+    def theirs(name: str, encode: Any, *more: Any) -> float:
+        """Return a baseline's mean r for a single subject and region."""
+        return float(watch(name, lambda: encode(x, averages[0], TRAIN, TEST, PENALTIES, *more)).mean())
+
+    def turn(pair: int) -> None:
         watch("paper", lambda: paper.encode(x, averages[pair], TRAIN, TEST, PENALTIES))
+        ours(True)
+        ours(False)
 
-    published(0)
-    benchmark.pedantic(ours, args=(True,), rounds=1, iterations=1)
-    published(1)
-    ours(False)
-    published(2)
-    ours(True)
-    theirs = watch("himalaya", lambda: himalaya_torch.encode(x, averages[0], TRAIN, TEST, PENALTIES))
-    watch("scikit-learn", lambda: scikit_learn.encode(x, averages[0], TRAIN, TEST, PENALTIES))
-    published(3)
-    ours(False)
-    watch("himalaya float64", lambda: himalaya_torch.encode(x, averages[0], TRAIN, TEST, PENALTIES, np.float64))
+    turn(0)
+    theirs("himalaya", himalaya_torch.encode)
+    benchmark.pedantic(turn, args=(1,), rounds=1, iterations=1)
+    theirs("scikit-learn", scikit_learn.encode)
+    turn(2)
+    theirs("himalaya float64", himalaya_torch.encode, np.float64)
+    found_by_himalaya = theirs("himalaya", himalaya_torch.encode)
+    turn(3)
+    theirs("scikit-learn", scikit_learn.encode)
 
-    spent, size, rows = dict(watch.spent), f"{N} stimuli x {p} features", []
-    for what in ("kernel", "metric", "single"):
-        for name in ("exact", "fast"):
-            spent[f"{what} {name}"] = spent[f"{what} {name}"] / 2
-    for name in ("exact", "fast"):
-        kernel, share = spent[f"kernel {name}"], float(N * N * p) / spent[f"kernel {name}"] / rates[name]
-        both, single = kernel + spent[f"metric {name}"], kernel + spent[f"single {name}"]
-        dtype = "float64" if name == "exact" else "float32"
-        limit = f"{rates[name][0] / 1e9:.0f} GFLOP/s, {dtype} product (cpu: {share[1]:.2f})"
+    size, rows = f"{N} stimuli x {p} features", []
+    for name, dtype in (("exact", "float64"), ("fast", "float32")):
+        kernel = watch.median(f"kernel {name}")
+        rate, share = np.median(rates[name], axis=0), N * N * p / np.array(watch.laps[f"kernel {name}"]) / rates[name]
+        limit = f"{rate[0] / 1e9:.0f} GFLOP/s, {dtype} product (cpu: {np.median(share[:, 1]):.2f})"
         rows += [
-            row(f"kernel, {name}, half of each product", size, kernel, limit=limit, share=float(share[0])),
-            row(f"kernel and metric, {name}", f"{size}, 256 neuroids", both, "paper, 4 times", spent["paper"]),
+            row(
+                f"kernel, {name}, half of each product",
+                size,
+                kernel,
+                limit=limit,
+                share=float(np.median(share[:, 0])),
+            ),
+            row(
+                f"kernel and metric, {name}",
+                f"{size}, 256 neuroids",
+                watch.median(f"kernel {name}", f"metric {name}"),
+                "paper, 4 times",
+                4 * watch.median("paper"),
+            ),
             *(
-                row(f"kernel and metric, {name}, one subject-region", size, single, baseline, spent[baseline])
+                row(
+                    f"kernel and metric, {name}, one subject-region",
+                    size,
+                    watch.median(f"kernel {name}", f"single {name}"),
+                    baseline,
+                    watch.median(baseline),
+                )
                 for baseline in ("scikit-learn", "himalaya", "himalaya float64")
             ),
         ]
-    benchmark.extra_info |= {"rows": rows, "seconds": watch.seconds()}
+    laps = {name: np.round(laps, 2).tolist() for name, laps in watch.laps.items()}
+    benchmark.extra_info |= {"rows": rows, "seconds": watch.seconds(), "laps": laps}
     for exact, fast in zip(r["exact"], r["fast"], strict=True):
         np.testing.assert_allclose(fast, exact, atol=1e-4)
-    assert np.mean(r["fast"][0]) >= float(theirs.mean()) - 0.01  # no faster by being worse
+    assert np.mean(r["fast"][0]) >= found_by_himalaya - 0.01  # no faster by being worse
 
 
 @pytest.mark.parametrize("name", ["paper", "scikit-learn", "himalaya"])

@@ -12,17 +12,26 @@ import torch
 
 
 class Stopwatch:
-    """Adds up wall time and processor time (all threads) of what is called through it, under a name."""
+    """Notes wall time and processor time (all threads) of what is called through it, under a name."""
 
     def __init__(self) -> None:
-        self.spent: dict[str, np.ndarray] = {}
+        self.laps: dict[str, list[np.ndarray]] = {}
 
     def __call__(self, name: str, work: Callable[[], Any]) -> Any:
         before = np.array([time.perf_counter(), time.process_time()])
         result = work()
         spent = np.array([time.perf_counter(), time.process_time()]) - before
-        self.spent[name] = self.spent.get(name, np.zeros(2)) + spent
+        self.laps.setdefault(name, []).append(spent)
         return result
+
+    @property
+    def spent(self) -> dict[str, np.ndarray]:
+        """[wall, processor] seconds of everything, all calls of a name together."""
+        return {name: np.sum(laps, axis=0) for name, laps in self.laps.items()}
+
+    def median(self, *names: str) -> np.ndarray:
+        """Return the median of the calls of a name, by the clock and in processor time; of several names, added up call by call."""
+        return np.asarray(np.median(np.sum([self.laps[name] for name in names], axis=0), axis=0))
 
     def seconds(self) -> dict[str, list[float]]:
         """Return [wall, processor] seconds of everything."""
