@@ -33,6 +33,8 @@ class Parameter:
         The only values allowed, if given.
     minimum, maximum
         Inclusive bounds of a number, if given.
+    multiple_of
+        What a whole number must be a multiple of, if given.
     help
         One line for ``bench info``.
     """
@@ -43,6 +45,7 @@ class Parameter:
     choices: tuple[Value, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    multiple_of: int | None = None
     help: str = ""
 
     @property
@@ -55,6 +58,7 @@ class Parameter:
         if self.type == "str":
             return "a text of letters, digits and @ . _ / \\ ~ + : -"
         noun = "a whole number" if self.type == "int" else "a number"
+        noun = f"a multiple of {self.multiple_of}" if self.multiple_of else noun
         low, high = (None if b is None else f"{b:.17g}" for b in (self.minimum, self.maximum))
         if low is not None and high is not None:
             return f"{noun} from {low} to {high}"
@@ -101,6 +105,8 @@ class Parameter:
             if self.minimum is not None and value < self.minimum:
                 raise ValueError(value)
             if self.maximum is not None and value > self.maximum:
+                raise ValueError(value)
+            if self.multiple_of is not None and value % self.multiple_of:
                 raise ValueError(value)
         return value
 

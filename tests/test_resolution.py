@@ -103,6 +103,7 @@ def test_a_spec_without_parameters_says_so() -> None:
         (Parameter("a", "float"), math.nan),
         (Parameter("a", "float"), 10**400),
         (Parameter("a", "float", maximum=3), 3.5),
+        (Parameter("a", "int", multiple_of=12), 50),
     ],
 )
 def test_python_values_are_checked_like_text(parameter: Parameter, value: Any) -> None:
@@ -112,6 +113,7 @@ def test_python_values_are_checked_like_text(parameter: Parameter, value: Any) -
 
 def test_what_is_allowed_in_words() -> None:
     assert Parameter("a", "int", maximum=3).allowed == "a whole number of at most 3"
+    assert Parameter("a", "int", minimum=12, multiple_of=12).allowed == "a multiple of 12 of at least 12"
     assert Parameter("a", "float").allowed == "a number"
     assert Parameter("a", "float", choices=(0.5, 1.0)).allowed == "one of 0.5, 1"
 

@@ -18,6 +18,7 @@ from benchmark_core.splits import KFold
     [
         (Parameter("a", "int", "x"), "must be a whole number"),
         (Parameter("a", "int", 0, minimum=1), "at least 1"),
+        (Parameter("a", "int", 50, multiple_of=12), "a multiple of 12"),
         (Parameter("a", "str", "x", choices=("y",)), "one of y"),
         (Parameter("a", "str", choices=("has space",)), "has space"),
         (Parameter("a-b", "int"), "keyword"),

@@ -31,9 +31,7 @@ def register_models() -> list[ModelSpec]:
             load="plugins.models._vision_transformer_networks:custom",
             layers=("dense",),
             parameters=(
-                Parameter(
-                    "D", "int", 60, minimum=12, help="width of the dense layer, a multiple of 12; 196 D features"
-                ),
+                Parameter("D", "int", 60, minimum=12, multiple_of=12, help="width of the dense layer; 196 D features"),
                 SEED,
             ),
             weights="philox-1",
