@@ -115,9 +115,11 @@ def make_plan(
                 for name in _layer_names(row, layer):
                     cell = Cell(row, spec, resolved, name)
                     cells.setdefault(cell.address, cell)
-    if chosen_models and cells and not any(cell.models for cell in cells.values()):
+    if cells and not any(cell.models for cell in cells.values()):
         metrics = ", ".join(dict.fromkeys(cell.metric.identifier for cell in cells.values()))
-        notes.append(f"{metrics} takes no model: {', '.join(m.identifier for m in chosen_models)} left out")
+        left_out = [m.identifier for m in chosen_models] + ([] if layer == AUTO else [f"--layer {layer}"])
+        if left_out:
+            notes.append(f"{metrics} takes no model: {', '.join(left_out)} left out")
     order = {m.identifier: i for i, m in enumerate(chosen_models)}
     return sorted(cells.values(), key=lambda c: order[c.models[0].identifier] if c.models else -1), notes
 

@@ -78,10 +78,13 @@ def test_a_metric_of_the_target_alone_needs_no_model(registry: Registry) -> None
         make_plan(registry, [], ["d.b"], metric=["ceiling", "there"])
 
 
-def test_models_named_for_a_metric_that_takes_none_are_left_out_with_a_note(registry: Registry) -> None:
+def test_models_and_layers_named_for_a_metric_that_takes_none_are_left_out_with_a_note(registry: Registry) -> None:
     cells, notes = make_plan(registry, ["m"], ["d.b"], metric="ceiling")
     assert [cell.models for cell in cells] == [()]
     assert notes == ["ceiling takes no model: m left out"]
+    (named,), notes = make_plan(registry, [], ["d.b"], metric="ceiling", layer="one")
+    assert (named.address, notes) == (cells[0].address, ["ceiling takes no model: --layer one left out"])
+    assert make_plan(registry, [], ["d.b"], metric="ceiling")[1] == []
     assert make_plan(registry, ["m"], ["d.b"], metric=["there", "ceiling"])[1] == []
 
 
